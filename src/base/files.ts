@@ -1,0 +1,73 @@
+/** Files written beside and renamed, so that a crash or a full disk never damages what existed. */
+
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { MegatronError, messageOf } from './errors.ts';
+
+/** A name beside `path` that no other process or thread uses. */
+export function temporaryBeside(path: string): string {
+  return `${path}.${process.pid}-${randomBytes(4).toString('hex')}.partial`;
+}
+
+/** Forces a folder's entries (a rename, say) to the disk; a no-op where the platform cannot. */
+export function syncFolder(path: string): void {
+  let handle: number | undefined;
+  try {
+    handle = openSync(path, 'r');
+    fsyncSync(handle);
+  } catch {
+    // Windows and some network file systems refuse to sync folders; the rename itself is still atomic.
+  } finally {
+    if (handle !== undefined) closeSync(handle);
+  }
+}
+
+/** Writes all of `bytes` at the handle's position; `writeSync` alone may write less. */
+export function writeFully(handle: number, bytes: Uint8Array): void {
+  for (let offset = 0; offset < bytes.byteLength; ) offset += writeSync(handle, bytes, offset);
+}
+
+/**
+ * Writes a whole file beside its place, syncs it and renames it there.
+ *
+ * @throws MegatronError naming the path when the disk is full or the folder cannot be written; the old file is untouched.
+ */
+export function writeFileAtomically(path: string, content: string | Uint8Array): void {
+  const target = resolve(path);
+  const temporary = temporaryBeside(target);
+  try {
+    mkdirSync(dirname(target), { recursive: true });
+    const handle = openSync(temporary, 'wx');
+    try {
+      writeFully(handle, typeof content === 'string' ? Buffer.from(content) : content);
+      fsyncSync(handle);
+    } finally {
+      closeSync(handle);
+    }
+    renameSync(temporary, target);
+    syncFolder(dirname(target));
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw fileError(`cannot write ${target}`, error);
+  }
+}
+
+/** Wraps a system error in ours, with a remedy for the common codes. */
+export function fileError(what: string, error: unknown): MegatronError {
+  if (error instanceof MegatronError) return error;
+  const code = (error as NodeJS.ErrnoException).code;
+  const remedies: Record<string, string> = {
+    ENOSPC: 'The disk is full: free some space or choose another folder, then run the same command again.',
+    EDQUOT: 'The disk quota is used up: free some space or choose another folder, then run the same command again.',
+    EACCES: 'Check the permissions of the file and its folder.',
+    EPERM: 'Check the permissions of the file and its folder.',
+    EROFS: 'The file system is read-only: choose another folder.',
+    ENOENT: 'Check the path for typing errors.',
+    EISDIR: 'A file was expected there, not a folder.',
+    ENOTDIR: 'A part of the path is a file, not a folder.',
+    EMFILE: 'Too many open files: raise the limit with `ulimit -n`.',
+  };
+  const remedy = code === undefined ? undefined : remedies[code];
+  return new MegatronError(`${what}: ${messageOf(error)}`, { cause: error, ...(remedy === undefined ? {} : { remedy }) });
+}
