@@ -1,0 +1,221 @@
+/** The C++ compiler and oneDNN, which make the CPU engine fast: installed as root on Debian and Ubuntu, else named in one line. */
+
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/**
+ * @typedef {object} Missing
+ * @property {boolean} compiler no C++ compiler on PATH
+ * @property {boolean} matrixLibrary no oneDNN (and, on Linux, no OpenBLAS either where oneDNN has no package)
+ */
+
+/**
+ * @param {string} name
+ * @param {NodeJS.ProcessEnv} environment
+ */
+function onPath(name, environment) {
+  return (environment.PATH ?? '').split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, name)));
+}
+
+/** Folders in which the loader finds libraries, the usual ones of Debian, Fedora, Arch, and what the user added. */
+function libraryFolders(/** @type {NodeJS.ProcessEnv} */ environment) {
+  const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
+  const added = (environment.LD_LIBRARY_PATH ?? '').split(delimiter).filter((folder) => folder !== '');
+  return [
+    ...added,
+    `/usr/lib/${triplet}`,
+    `/lib/${triplet}`,
+    '/usr/lib64',
+    '/usr/lib',
+    '/usr/local/lib',
+    '/usr/local/lib64',
+  ];
+}
+
+/**
+ * @param {NodeJS.ProcessEnv} environment
+ * @returns {Missing}
+ */
+export function findMissing(environment) {
+  if (process.platform === 'darwin') {
+    // /usr/bin/c++ is always there and opens a window when the tools are not; Accelerate comes with the system.
+    return { compiler: spawnSync('xcode-select', ['-p'], { stdio: 'ignore' }).status !== 0, matrixLibrary: false };
+  }
+  const compilers = [environment.CXX ?? '', 'c++', 'g++', 'clang++'].filter((name) => name !== '');
+  const compiler = !compilers.some((name) => (name.includes('/') ? existsSync(name) : onPath(name, environment)));
+  const matrixLibrary = !libraryFolders(environment).some((folder) => {
+    try {
+      return readdirSync(folder).some((name) => name.startsWith('libdnnl.so'));
+    } catch {
+      return false;
+    }
+  });
+  return { compiler, matrixLibrary };
+}
+
+/**
+ * The oneDNN runtime among package names: libdnnl2 in Debian 12, libdnnl3 or libdnnl3.6 later. The newest wins.
+ *
+ * @param {readonly string[]} names
+ */
+export function pickOneDnnPackage(names) {
+  const version = (/** @type {string} */ name) => name.slice('libdnnl'.length).split('.').map(Number);
+  return names
+    .filter((name) => /^libdnnl\d+(\.\d+)*$/.test(name))
+    .sort((a, b) => {
+      const [left, right] = [version(a), version(b)];
+      return (left[0] ?? 0) - (right[0] ?? 0) || (left[1] ?? 0) - (right[1] ?? 0);
+    })
+    .at(-1);
+}
+
+/** @param {string} pattern */
+function aptSearch(pattern) {
+  const found = spawnSync('apt-cache', ['search', '--names-only', pattern], { encoding: 'utf8' });
+  return (found.stdout ?? '')
+    .split('\n')
+    .map((line) => line.split(' ')[0] ?? '')
+    .filter((name) => name !== '');
+}
+
+/**
+ * Debian packages that fill the gap; OpenBLAS where the distribution has no oneDNN.
+ *
+ * @param {Missing} missing
+ * @param {(pattern: string) => string[]} search names of packages that match
+ * @returns {string[]}
+ */
+export function debianPackages(missing, search) {
+  const packages = missing.compiler ? ['g++'] : [];
+  if (missing.matrixLibrary) {
+    const library = pickOneDnnPackage(search('^libdnnl[0-9.]+$')) ?? search('^libopenblas0-pthread$')[0];
+    if (library !== undefined) packages.push(library);
+  }
+  return packages;
+}
+
+/**
+ * The one command that would make this machine faster.
+ *
+ * @param {Missing} missing
+ * @param {string} platform as `process.platform`
+ * @param {string} osRelease text of /etc/os-release
+ * @param {(pattern: string) => string[]} search
+ */
+export function adviceFor(missing, platform, osRelease, search) {
+  if (platform === 'darwin') return 'xcode-select --install';
+  const family = osRelease
+    .split('\n')
+    .filter((line) => /^ID(_LIKE)?=/.test(line))
+    .join(' ');
+  const compiler = (/** @type {string} */ name) => (missing.compiler ? [name] : []);
+  const library = (/** @type {string} */ name) => (missing.matrixLibrary ? [name] : []);
+  if (/debian|ubuntu/.test(family)) {
+    const packages = debianPackages(missing, search);
+    // Without package lists nothing can be looked up; Debian 12's name is the likeliest.
+    if (missing.matrixLibrary && packages.length === (missing.compiler ? 1 : 0)) packages.push('libdnnl-dev');
+    return `sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages.join(' ')}`;
+  }
+  if (/fedora|rhel|centos/.test(family))
+    return `sudo dnf install -y ${[...compiler('gcc-c++'), ...library('onednn')].join(' ')}`;
+  if (/arch/.test(family)) return `sudo pacman -S --needed ${[...compiler('gcc'), ...library('onednn')].join(' ')}`;
+  if (/suse/.test(family))
+    return `sudo zypper install -y ${[...compiler('gcc-c++'), ...library('libdnnl3')].join(' ')}`;
+  if (/alpine/.test(family)) return `sudo apk add ${[...compiler('g++'), ...library('openblas')].join(' ')}`;
+  return undefined;
+}
+
+/** @param {Missing} missing */
+function inWords(missing) {
+  return [...(missing.compiler ? ['a C++ compiler'] : []), ...(missing.matrixLibrary ? ['oneDNN'] : [])].join(' and ');
+}
+
+/**
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @returns {Promise<{ code: number, words: string }>}
+ */
+function run(command, args) {
+  return new Promise((finish) => {
+    const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' };
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: environment });
+    let words = '';
+    const keep = (/** @type {Buffer} */ chunk) => {
+      words += chunk.toString();
+    };
+    child.stdout.on('data', keep);
+    child.stderr.on('data', keep);
+    child.on('error', (error) => finish({ code: 1, words: error.message }));
+    child.on('close', (code) => finish({ code: code ?? 1, words }));
+  });
+}
+
+/**
+ * @param {Missing} missing
+ * @returns {Promise<string | undefined>} what went wrong, in apt's last words
+ */
+async function installWithApt(missing) {
+  process.stderr.write(
+    `megatron: installing ${inWords(missing)} with apt-get, so that training runs at this machine's speed\n` +
+      '          (a few minutes, once; MEGATRON_NO_APT=1 turns this off)\n',
+  );
+  const update = await run('apt-get', ['update']);
+  const packages = debianPackages(missing, aptSearch);
+  if (packages.length === 0) return lastWords(update.words) || 'no package of that name';
+  const install = await run('apt-get', ['install', '-y', '--no-install-recommends', ...packages]);
+  if (install.code !== 0) return lastWords(install.words);
+  process.stderr.write(`megatron: installed ${packages.join(' ')}\n`);
+  return undefined;
+}
+
+/** @param {string} words */
+function lastWords(words) {
+  const errors = words.split('\n').filter((line) => /^(E|Err|W):/.test(line));
+  return (errors.length > 0 ? errors : words.trim().split('\n')).slice(-3).join('\n');
+}
+
+/**
+ * Provides what the CPU engine needs, or says once what would make it faster. Never an error: there is an engine without either.
+ *
+ * @param {string} root
+ */
+export async function provideEngine(root) {
+  const missing = findMissing(process.env);
+  if (!missing.compiler && !missing.matrixLibrary) return;
+  const stamp = join(root, 'node_modules', '.cache', 'megatron', 'system');
+  const question = JSON.stringify({
+    ...missing,
+    user: process.getuid?.(),
+    noApt: process.env.MEGATRON_NO_APT ?? '',
+  });
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === question) return;
+  await tryToProvide(missing);
+  try {
+    mkdirSync(join(root, 'node_modules', '.cache', 'megatron'), { recursive: true });
+    writeFileSync(stamp, question);
+  } catch {
+    // A read-only checkout: the line is printed again next time.
+  }
+}
+
+/** @param {Missing} missing */
+async function tryToProvide(missing) {
+  const osRelease = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
+  const allowed = !['1', 'true', 'yes'].includes((process.env.MEGATRON_NO_APT ?? '').toLowerCase());
+  const root = process.getuid?.() === 0;
+  if (root && allowed && onPath('apt-get', process.env)) {
+    const problem = await installWithApt(missing);
+    if (problem === undefined) return;
+    process.stderr.write(`megatron: apt-get failed; going on without. Its last words:\n${problem}\n`);
+  }
+  const advice = adviceFor(missing, process.platform, osRelease, aptSearch);
+  const what = missing.compiler
+    ? 'training will run on the slow plain-TypeScript engine'
+    : 'matrix products will be slower';
+  const remedy =
+    advice === undefined
+      ? 'Install both to make it faster.'
+      : `Faster: ${root ? advice.replaceAll('sudo ', '') : advice}`;
+  process.stderr.write(`megatron: ${inWords(missing)} not found: ${what}. ${remedy}\n`);
+}
