@@ -1,0 +1,140 @@
+/** The tape: remembers the operators of a forward pass and runs their backward passes in reverse. */
+
+import { ShapeError } from '../base/errors.ts';
+import type { Engine, GradientSink, RecordedOperator, Recorder } from '../tensor/engine.ts';
+import { formatShape } from '../tensor/shape.ts';
+import { accumulate } from '../tensor/accumulate.ts';
+import { Tensor } from '../tensor/tensor.ts';
+
+/**
+ * Records while it is open (until disposed). Activations that a backward pass needs are retained by the tape and freed the
+ * moment that pass has run, so memory falls as backward proceeds.
+ *
+ * @example
+ * using tape = new Tape(engine);
+ * const loss = model(batch);
+ * tape.backward(loss); // gradients are added to every leaf's `grad`
+ */
+export class Tape implements Recorder, Disposable {
+  readonly #engine: Engine;
+  readonly #outer: Recorder | undefined;
+  readonly #entries: RecordedOperator[] = [];
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+    this.#outer = engine.recorder;
+    engine.recorder = this;
+  }
+
+  record(entry: RecordedOperator): void {
+    for (const tensor of entry.saved) tensor.retain();
+    this.#entries.push(entry);
+  }
+
+  /**
+   * Adds d(scale · loss)/d(leaf) to the `grad` of every leaf with `requiresGrad`, and empties the tape.
+   *
+   * @param loss a scalar that was computed while this tape recorded.
+   * @throws ShapeError when the loss has more than one element or does not depend on any leaf.
+   */
+  backward(loss: Tensor, scale = 1): void {
+    if (loss.size !== 1) throw new ShapeError(`backward needs a scalar loss, got ${formatShape(loss.shape)}`);
+    if (!loss.requiresGrad) throw new ShapeError('this loss does not depend on any tensor that requires a gradient');
+    const engine = this.#engine;
+    engine.recorder = this.#outer;
+    const gradients = new Gradients(engine);
+    try {
+      using seed = Tensor.from(engine, [scale], loss.shape);
+      gradients.pass(loss, seed);
+      for (let entry = this.#entries.pop(); entry; entry = this.#entries.pop()) {
+        try {
+          const gradient = gradients.take(entry.output);
+          if (!gradient) continue; // nothing that follows used this output
+          try {
+            entry.backward(gradient, gradients);
+          } finally {
+            gradient.release();
+          }
+        } finally {
+          for (const tensor of entry.saved) tensor.release();
+        }
+      }
+    } finally {
+      gradients[Symbol.dispose]();
+      engine.recorder = this;
+    }
+  }
+
+  /** Stops recording and frees whatever the tape still holds. */
+  [Symbol.dispose](): void {
+    for (const entry of this.#entries.splice(0)) for (const tensor of entry.saved) tensor.release();
+    if (this.#engine.recorder === this) this.#engine.recorder = this.#outer;
+  }
+}
+
+/** The gradients that are still on their way, by the tensor they belong to. */
+class Gradients implements GradientSink, Disposable {
+  readonly #engine: Engine;
+  /** Each is retained once by this map. */
+  readonly #pending = new Map<Tensor, Tensor>();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  wants(input: Tensor): boolean {
+    return input.requiresGrad;
+  }
+
+  into(input: Tensor, write: (destination: Tensor, accumulate: boolean) => void): void {
+    if (!input.requiresGrad) return;
+    if (input.grad) return write(input.grad, true);
+    const pending = this.#pending.get(input);
+    if (!pending) {
+      write(this.#fresh(input), false);
+      return;
+    }
+    write(this.#owned(input, pending), true);
+  }
+
+  pass(input: Tensor, gradient: Tensor): void {
+    if (!input.requiresGrad) return;
+    if (input.grad || this.#pending.has(input)) {
+      this.into(input, (destination) => accumulate(this.#engine, destination, gradient, destination.size));
+      return;
+    }
+    this.#pending.set(input, gradient.retain());
+  }
+
+  /** Removes and returns a tensor's gradient; the caller releases it. */
+  take(tensor: Tensor): Tensor | undefined {
+    const gradient = this.#pending.get(tensor);
+    this.#pending.delete(tensor);
+    return gradient;
+  }
+
+  [Symbol.dispose](): void {
+    // What is left belongs to leaves that had no `grad` yet: it becomes theirs, out of reach of any scope.
+    for (const [leaf, gradient] of this.#pending) {
+      leaf.grad = gradient.view(leaf.shape);
+      this.#engine.forget(leaf.grad);
+      gradient.release();
+    }
+    this.#pending.clear();
+  }
+
+  #fresh(input: Tensor): Tensor {
+    using gradient = Tensor.empty(this.#engine, input.shape, { dtype: input.dtype });
+    this.#pending.set(input, gradient.retain());
+    return gradient;
+  }
+
+  /** The pending gradient, copied first when somebody else still reads it (a gradient passed to two inputs). */
+  #owned(input: Tensor, pending: Tensor): Tensor {
+    if (pending.holders === 1) return pending;
+    const copy = this.#fresh(input);
+    copy.data.set(pending.data);
+    pending.release();
+    return copy;
+  }
+}

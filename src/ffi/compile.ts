@@ -1,0 +1,134 @@
+/** Compiles the C++ kernels with the machine's own compiler, once, into a cache named by content. */
+
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { cpus, homedir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { EngineError, messageOf } from '../base/errors.ts';
+import { fileError, temporaryBeside } from '../base/files.ts';
+
+const run = promisify(execFile);
+
+/** The folder for what can be made again: compiled kernels. `MEGATRON_CACHE_DIR` moves it. */
+export function cacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
+  const named = environment['MEGATRON_CACHE_DIR'];
+  if (named) return named;
+  return join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'megatron-ts');
+}
+
+export interface Compiler {
+  readonly command: string;
+  /** First line of `--version`. */
+  readonly version: string;
+}
+
+/** The first of $CXX, c++, g++ and clang++ that runs, or undefined. */
+export async function findCompiler(environment: NodeJS.ProcessEnv = process.env): Promise<Compiler | undefined> {
+  for (const command of [environment['CXX'], 'c++', 'g++', 'clang++']) {
+    if (!command) continue;
+    try {
+      const { stdout } = await run(command, ['--version']);
+      return { command, version: stdout.split('\n')[0] ?? command };
+    } catch {
+      // not there: try the next
+    }
+  }
+  return undefined;
+}
+
+/** `-march=native` code runs only on the processor kind it was made for, so the kind is part of the cache's key. */
+function processorKind(): string {
+  const model = cpus()[0]?.model ?? 'unknown';
+  try {
+    const flags = /^(?:flags|Features)\s*:.*$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'));
+    return `${model} ${flags?.[0] ?? ''}`;
+  } catch {
+    return model; // no /proc on macOS
+  }
+}
+
+// NaN and infinity must survive (no -ffinite-math-only); sums may be reordered, which is what lets them vectorize.
+const commonFlags = [
+  ...['-std=c++17', '-O3', '-fPIC', '-fvisibility=default', '-Wall', '-Wno-unknown-pragmas', '-Wno-psabi'],
+  ...['-fno-math-errno', '-fno-trapping-math', '-fno-signed-zeros', '-fassociative-math', '-freciprocal-math'],
+  '-ffp-contract=fast',
+];
+const platformFlags =
+  process.platform === 'darwin' ? ['-mcpu=native'] : process.arch === 'x64' ? ['-march=native'] : ['-mcpu=native'];
+const threadFlags = process.platform === 'darwin' ? [] : ['-fopenmp'];
+// Never unloaded: OpenMP's threads outlive the last call into the library.
+const linkFlags = process.platform === 'darwin' ? ['-dynamiclib'] : ['-shared', '-Wl,-z,nodelete'];
+
+export interface CompileRequest {
+  /** C++ files; each becomes one object. */
+  readonly sources: readonly string[];
+  /** Files that the sources include; part of the cache's key. */
+  readonly headers: readonly string[];
+  readonly includeFolders: readonly string[];
+  /** Called once, just before a compilation that is really needed. */
+  readonly onCompile?: (compiler: Compiler, files: number) => void;
+}
+
+/**
+ * The path of a shared library made from the sources: from the cache, or compiled now. Safe in any number of processes at
+ * once: each compiles in a folder of its own and renames the result into place.
+ *
+ * @throws EngineError with the compiler's words when a source does not compile.
+ */
+export async function compileLibrary(compiler: Compiler, request: CompileRequest): Promise<string> {
+  const flags = [...commonFlags, ...platformFlags, ...threadFlags];
+  const hash = createHash('sha256').update(JSON.stringify([compiler, flags, linkFlags, processorKind()]));
+  for (const file of [...request.sources, ...request.headers].toSorted()) hash.update(readFileSync(file)).update('\0');
+  const extension = process.platform === 'darwin' ? 'dylib' : 'so';
+  const target = join(cacheFolder(), `kernels-${hash.digest('hex').slice(0, 24)}.${extension}`);
+  if (existsSync(target)) return target;
+
+  request.onCompile?.(compiler, request.sources.length);
+  let workFolder: string;
+  try {
+    mkdirSync(dirname(target), { recursive: true });
+    workFolder = mkdtempSync(join(dirname(target), 'compile-'));
+  } catch (error) {
+    throw fileError(`cannot use the cache folder ${dirname(target)} (MEGATRON_CACHE_DIR chooses another)`, error);
+  }
+  try {
+    const includes = request.includeFolders.map((folder) => `-I${folder}`);
+    const objects = request.sources.map((source, index) => ({ source, object: join(workFolder, `${index}.o`) }));
+    const waiting = [...objects];
+    const worker = async (): Promise<void> => {
+      for (let next = waiting.shift(); next; next = waiting.shift()) {
+        await compile(compiler, [...flags, ...includes, '-c', next.source, '-o', next.object], next.source);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(4, cpus().length) }, worker));
+    const finished = temporaryBeside(target);
+    const objectFiles = objects.map(({ object }) => object);
+    await compile(compiler, [...linkFlags, ...threadFlags, ...objectFiles, '-o', finished], basename(target));
+    renameSync(finished, target);
+    return target;
+  } finally {
+    rmSync(workFolder, { recursive: true, force: true });
+  }
+}
+
+async function compile(compiler: Compiler, flags: readonly string[], what: string): Promise<void> {
+  try {
+    await run(compiler.command, [...flags], { maxBuffer: 16 * 1024 * 1024 });
+  } catch (error) {
+    const words = (error as { stderr?: string }).stderr?.trim() || messageOf(error);
+    throw new EngineError(`${compiler.command} failed on ${what}:\n${words}`, {
+      cause: error,
+      remedy: `Compiler: ${compiler.version}. Set CXX to another compiler, or use --device reference (slow) meanwhile.`,
+    });
+  }
+}
+
+/** Files of a folder tree, by name pattern, in a stable order. */
+export function findFiles(folder: string, name: RegExp): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => name.test(basename(file)))
+    .toSorted()
+    .map((file) => join(folder, file));
+}

@@ -1,0 +1,78 @@
+/** The only door to native code: opening libraries and calling their functions through koffi. */
+
+import koffi from 'koffi';
+import { EngineError, messageOf } from '../base/errors.ts';
+
+/** The value types that cross the border. Pointers are bigint addresses, typed arrays or null. */
+export type NativeType = 'void' | 'pointer' | 'int32' | 'uint32' | 'int64' | 'float' | 'double' | 'string';
+export type NativeValue = number | bigint | string | null | ArrayBufferView;
+export type NativeFunction = (...values: NativeValue[]) => unknown;
+
+export interface NativeLibrary {
+  readonly path: string;
+  /** A typed function of the library. @throws EngineError when the library has no such symbol. */
+  bind(name: string, result: NativeType, parameters: readonly NativeType[]): NativeFunction;
+}
+
+const koffiTypes: Record<NativeType, string> = {
+  void: 'void',
+  pointer: 'void *',
+  int32: 'int32_t',
+  uint32: 'uint32_t',
+  int64: 'int64_t',
+  float: 'float',
+  double: 'double',
+  string: 'const char *',
+};
+
+// koffi runs native code on a stack of its own, 2 MiB by default; JIT compilers inside oneDNN and CUDA need more.
+// It must be set before the first library is opened in this thread.
+koffi.config({ ...koffi.config(), sync_stack_size: 16 * 1024 * 1024, async_stack_size: 16 * 1024 * 1024 });
+
+/** Opens a shared library. @throws EngineError with the loader's words. */
+export function openLibrary(path: string): NativeLibrary {
+  let library: ReturnType<typeof koffi.load>;
+  try {
+    library = koffi.load(path);
+  } catch (error) {
+    throw new EngineError(`cannot load ${path}: ${messageOf(error)}`, { cause: error });
+  }
+  return {
+    path,
+    bind(name, result, parameters) {
+      try {
+        return library.func(
+          name,
+          koffiTypes[result],
+          parameters.map((type) => koffiTypes[type]),
+        ) as NativeFunction;
+      } catch (error) {
+        throw new EngineError(`${path} has no usable function ${name}: ${messageOf(error)}`, { cause: error });
+      }
+    },
+  };
+}
+
+/** JavaScript's view of `bytes` of native memory; it must not be touched after the memory is freed. Costs about 1 µs. */
+export function viewMemory(address: bigint, bytes: number): ArrayBuffer {
+  return koffi.view(address, bytes) as ArrayBuffer;
+}
+
+const RTLD_NOW = 2;
+const RTLD_NODELETE = process.platform === 'darwin' ? 0x80 : 0x1000;
+
+/**
+ * Opens a library so that it is never unloaded, and returns the address of one of its functions for C++ to call.
+ * Libraries with OpenMP threads crash the process at exit when they are unloaded while their threads still live.
+ *
+ * @returns undefined when the library or the symbol is not there.
+ */
+export function permanentSymbol(path: string, symbol: string): bigint | undefined {
+  const system = koffi.load(process.platform === 'darwin' ? '/usr/lib/libSystem.B.dylib' : 'libc.so.6');
+  const open = system.func('dlopen', 'void *', ['const char *', 'int']);
+  const find = system.func('dlsym', 'void *', ['void *', 'const char *']);
+  const handle = open(path, RTLD_NOW | RTLD_NODELETE) as bigint | null;
+  if (!handle) return undefined;
+  const address = find(handle, symbol) as bigint | null;
+  return address ? address : undefined;
+}

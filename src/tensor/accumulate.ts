@@ -1,0 +1,7 @@
+/** destination += source: how gradients of a tensor with several uses come together. */
+
+import { defineKernel } from './kernel.ts';
+
+export const accumulate = defineKernel('accumulate', ['floats', 'floats', 'int'], (destination, source, size) => {
+  for (let i = 0; i < size; i++) destination[i] = (destination[i] as number) + (source[i] as number);
+});

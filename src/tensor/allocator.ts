@@ -1,0 +1,129 @@
+/** The caching allocator: all tensor data lives in blocks that are kept for reuse, counted by kind. */
+
+import { EngineError } from '../base/errors.ts';
+import { formatBytes } from '../base/format.ts';
+
+export const memoryKinds = ['parameters', 'gradients', 'optimizer', 'activations', 'workspace'] as const;
+export type MemoryKind = (typeof memoryKinds)[number];
+
+/** A piece of memory as JavaScript and native code see it. */
+export interface Block {
+  readonly buffer: ArrayBuffer;
+  readonly byteOffset: number;
+  /** Native address; 0 where only JavaScript reads the block. */
+  readonly address: bigint;
+  /** Bytes. */
+  readonly capacity: number;
+}
+
+/** Where an allocator gets memory from and gives it back to. */
+export interface BlockSource {
+  /** Undefined when there is no more. Contents are undefined too. */
+  allocate(bytes: number): Block | undefined;
+  release(block: Block): void;
+}
+
+export interface MemoryCount {
+  /** Bytes in use now. */
+  readonly current: number;
+  /** Most bytes in use at once since the last `resetPeak`. */
+  readonly peak: number;
+}
+
+/** Sizes are rounded up so that a few classes serve all requests: at most an eighth is lost. */
+export function roundUpSize(bytes: number): number {
+  if (bytes <= 512) return 512;
+  const step = 2 ** Math.max(9, Math.floor(Math.log2(bytes)) - 3);
+  return Math.ceil(bytes / step) * step;
+}
+
+const zeroCounts = (): Record<MemoryKind, number> => ({
+  parameters: 0,
+  gradients: 0,
+  optimizer: 0,
+  activations: 0,
+  workspace: 0,
+});
+
+export class CachingAllocator implements Disposable {
+  readonly #source: BlockSource;
+  readonly #free = new Map<number, Block[]>();
+  readonly #current = zeroCounts();
+  readonly #peak = zeroCounts();
+  #total = 0;
+  #totalPeak = 0;
+  #held = 0;
+
+  constructor(source: BlockSource) {
+    this.#source = source;
+  }
+
+  /** A block of at least `bytes`, contents undefined. @throws EngineError with what is held by kind when memory is out. */
+  allocate(bytes: number, kind: MemoryKind): Block {
+    const size = roundUpSize(bytes);
+    let block = this.#free.get(size)?.pop();
+    if (!block) {
+      block = this.#source.allocate(size);
+      if (!block) {
+        this.trim();
+        block = this.#source.allocate(size);
+      }
+      if (!block) throw this.#outOfMemory(size, kind);
+      this.#held += size;
+    }
+    this.#current[kind] += block.capacity;
+    this.#peak[kind] = Math.max(this.#peak[kind], this.#current[kind]);
+    this.#total += block.capacity;
+    this.#totalPeak = Math.max(this.#totalPeak, this.#total);
+    return block;
+  }
+
+  /** Takes a block back for reuse. */
+  release(block: Block, kind: MemoryKind): void {
+    this.#current[kind] -= block.capacity;
+    this.#total -= block.capacity;
+    const blocks = this.#free.get(block.capacity);
+    if (blocks) blocks.push(block);
+    else this.#free.set(block.capacity, [block]);
+  }
+
+  /** Gives unused blocks back to the system. */
+  trim(): void {
+    for (const blocks of this.#free.values()) {
+      for (const block of blocks) {
+        this.#held -= block.capacity;
+        this.#source.release(block);
+      }
+    }
+    this.#free.clear();
+  }
+
+  /** Bytes in use of one kind, or of all. */
+  count(kind?: MemoryKind): MemoryCount {
+    return kind
+      ? { current: this.#current[kind], peak: this.#peak[kind] }
+      : { current: this.#total, peak: this.#totalPeak };
+  }
+
+  /** Bytes taken from the system: in use or kept for reuse. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Starts a new measurement of the peaks. */
+  resetPeak(): void {
+    Object.assign(this.#peak, this.#current);
+    this.#totalPeak = this.#total;
+  }
+
+  [Symbol.dispose](): void {
+    this.trim();
+  }
+
+  #outOfMemory(size: number, kind: MemoryKind): EngineError {
+    const held = memoryKinds.map((name) => `${name} ${formatBytes(this.#current[name])}`).join(', ');
+    return new EngineError(`out of memory: ${formatBytes(size)} more for ${kind} asked, in use: ${held}`, {
+      remedy: 'Use a smaller --micro-batch-size, --seq-length or model, or more ranks.',
+    });
+  }
+}

@@ -1,0 +1,112 @@
+/** An engine: a memory and a way to run kernels. Each rank has one of its own; nothing is shared between engines. */
+
+import type { CachingAllocator } from './allocator.ts';
+import type { DType } from './dtype.ts';
+import type { Kernel, KernelArgument } from './kernel.ts';
+import type { Tensor } from './tensor.ts';
+
+export const engineNames = ['cpu', 'reference'] as const;
+export type EngineName = (typeof engineNames)[number];
+
+/** What a tape wants to know of an operator that ran; see autograd/tape.ts. */
+export interface Recorder {
+  record(entry: RecordedOperator): void;
+}
+
+export interface RecordedOperator {
+  readonly name: string;
+  readonly inputs: readonly Tensor[];
+  readonly output: Tensor;
+  /** Tensors that the backward pass reads; kept alive until it has. */
+  readonly saved: readonly Tensor[];
+  readonly backward: (outputGradient: Tensor, gradients: GradientSink) => void;
+}
+
+/** Where an operator's backward pass puts the gradients of its inputs. */
+export interface GradientSink {
+  /** Whether anyone asks for this input's gradient. */
+  wants(input: Tensor): boolean;
+  /**
+   * Calls `write(destination, accumulate)` with the input's gradient: the kernel must add to the destination when
+   * `accumulate` is true, and overwrite it (its contents are undefined) when false.
+   */
+  into(input: Tensor, write: (destination: Tensor, accumulate: boolean) => void): void;
+  /** Says that the input's gradient is `gradient` itself, so that no copy is made. */
+  pass(input: Tensor, gradient: Tensor): void;
+}
+
+/** Runs kernels on one kind of hardware. */
+export interface Backend extends Disposable {
+  readonly name: EngineName;
+  /** One line for people: library, units, threads. */
+  readonly description: string;
+  readonly threads: number;
+  run(kernel: Kernel, values: readonly KernelArgument[]): void;
+}
+
+export class Engine implements Disposable {
+  readonly memory: CachingAllocator;
+  readonly backend: Backend;
+  /** Element type of activations, parameters and gradients. */
+  readonly floatType: DType;
+  /** The tape that is recording, if any. */
+  recorder: Recorder | undefined;
+  readonly #scopes: Set<Tensor>[] = [];
+
+  constructor(backend: Backend, memory: CachingAllocator, floatType: DType = 'f32') {
+    this.backend = backend;
+    this.memory = memory;
+    this.floatType = floatType;
+  }
+
+  get name(): EngineName {
+    return this.backend.name;
+  }
+
+  /** Called by every new tensor, so that the innermost scope can free it. */
+  adopt(tensor: Tensor): void {
+    this.#scopes.at(-1)?.add(tensor);
+  }
+
+  /** Called by every disposed tensor: no scope needs to free it any more. */
+  forget(tensor: Tensor): void {
+    for (const scope of this.#scopes) scope.delete(tensor);
+  }
+
+  /**
+   * Runs `body`, then disposes every tensor it made except those it returns (a tensor, or an array of tensors).
+   * `using` frees earlier; a scope frees what was forgotten, also when `body` throws.
+   */
+  scope<Result>(body: () => Result): Result {
+    const tensors = new Set<Tensor>();
+    this.#scopes.push(tensors);
+    let result: Result | undefined;
+    try {
+      result = body();
+      return result;
+    } finally {
+      this.#scopes.pop();
+      const kept = new Set<unknown>(Array.isArray(result) ? result : [result]);
+      for (const tensor of tensors) {
+        if (kept.has(tensor)) this.adopt(tensor);
+        else tensor[Symbol.dispose]();
+      }
+    }
+  }
+
+  /** Runs `body` without recording: evaluation, generation, weight updates. */
+  withoutRecording<Result>(body: () => Result): Result {
+    const recorder = this.recorder;
+    this.recorder = undefined;
+    try {
+      return body();
+    } finally {
+      this.recorder = recorder;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.memory[Symbol.dispose]();
+    this.backend[Symbol.dispose]();
+  }
+}

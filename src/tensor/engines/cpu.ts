@@ -1,0 +1,131 @@
+/** The CPU engine: C++ kernels compiled by the machine's own compiler, oneDNN or BLAS for matrix products. */
+
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { EngineError } from '../../base/errors.ts';
+import { type Compiler, compileLibrary, findCompiler, findFiles } from '../../ffi/compile.ts';
+import { findBlas, findOneDnn } from '../../ffi/libraries.ts';
+import {
+  type NativeFunction,
+  type NativeType,
+  type NativeValue,
+  openLibrary,
+  permanentSymbol,
+  viewMemory,
+} from '../../ffi/native.ts';
+import { CachingAllocator } from '../allocator.ts';
+import { type Backend, Engine } from '../engine.ts';
+import type { KernelArgument, ParameterKind } from '../kernel.ts';
+
+export const matrixProviders = ['onednn', 'blas', 'own'] as const;
+export type MatrixProvider = (typeof matrixProviders)[number];
+
+export interface CpuOptions {
+  /** Threads of this engine; all cores where not given. */
+  readonly threads?: number;
+  /** Matrix products by this provider; the best there is where not given. */
+  readonly matrixProvider?: MatrixProvider;
+  /** Where notices go: a first compilation, say. */
+  readonly notify?: (message: string) => void;
+}
+
+/** Every kernel's source; a new operator's `cpu.cpp` is found by being there. */
+const operatorsFolder = fileURLToPath(new URL('../../ops', import.meta.url));
+
+/** @throws EngineError when there is no compiler, or a kernel does not compile. */
+export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine> {
+  const compiler = await findCompiler();
+  if (!compiler) {
+    throw new EngineError('the cpu engine needs a C++ compiler, and none of c++, g++, clang++ is there', {
+      remedy: 'Debian/Ubuntu: apt-get install g++ libdnnl-dev; macOS: xcode-select --install. Or use --device reference (slow).',
+    });
+  }
+  const path = await compileLibrary(compiler, {
+    sources: findFiles(operatorsFolder, /\.cpp$/),
+    headers: findFiles(operatorsFolder, /\.h$/),
+    includeFolders: [`${operatorsFolder}/native`],
+    onCompile: ({ version }: Compiler, files) =>
+      options.notify?.(`compiling ${files} kernel files once with ${version} …`),
+  });
+  const threads = options.threads ?? availableParallelism();
+  const library = openLibrary(path);
+  const matrix = matrixProduct(options.matrixProvider);
+
+  // struct Context of ops/native/context.h; native code keeps no copy, so these bytes live as long as the engine
+  const context = Buffer.alloc(24);
+  context.writeInt32LE(threads, 0);
+  context.writeBigUInt64LE(matrix.provider === 'onednn' ? matrix.address : 0n, 8);
+  context.writeBigUInt64LE(matrix.provider === 'blas' ? matrix.address : 0n, 16);
+
+  const allocate = library.bind('megatron_allocate', 'pointer', ['int64']);
+  const free = library.bind('megatron_free', 'void', ['pointer', 'int64']);
+  const memory = new CachingAllocator({
+    allocate(bytes) {
+      const address = allocate(bytes) as bigint | null;
+      if (!address) return undefined;
+      return { buffer: viewMemory(address, bytes), byteOffset: 0, address, capacity: bytes };
+    },
+    release: (block) => void free(block.address, block.capacity),
+  });
+
+  const functions = new Map<string, NativeFunction>();
+  const backend: Backend = {
+    name: 'cpu',
+    description: `cpu: C++ kernels, ${matrix.label}, ${threads} thread${threads === 1 ? '' : 's'}`,
+    threads,
+    run(kernel, values) {
+      let native = functions.get(kernel.name);
+      if (!native) {
+        native = library.bind(kernel.name, 'void', ['pointer', ...kernel.parameters.map(nativeTypeOf)]);
+        functions.set(kernel.name, native);
+      }
+      native(context, ...values.map(nativeValueOf));
+    },
+    [Symbol.dispose]: () => {},
+  };
+  return new Engine(backend, memory, 'f32');
+}
+
+function nativeTypeOf(kind: ParameterKind): NativeType {
+  switch (kind) {
+    case 'int':
+      return 'int64';
+    case 'uint32':
+      return 'uint32';
+    case 'float':
+      return 'float';
+    default:
+      return 'pointer';
+  }
+}
+
+const nativeValueOf = (value: KernelArgument): NativeValue =>
+  value === undefined ? null : typeof value === 'number' ? value : value.address;
+
+type MatrixProduct = { readonly provider: MatrixProvider; readonly address: bigint; readonly label: string };
+
+/** @throws EngineError when a provider is asked for that is not there. */
+function matrixProduct(asked: MatrixProvider | undefined): MatrixProduct {
+  const candidates: (() => MatrixProduct | undefined)[] = [
+    () => libraryProduct('onednn', findOneDnn(), 'dnnl_sgemm', 'oneDNN'),
+    () => libraryProduct('blas', findBlas(), 'cblas_sgemm', process.platform === 'darwin' ? 'Accelerate' : 'OpenBLAS'),
+    () => ({ provider: 'own', address: 0n, label: 'our own matrix products' }),
+  ];
+  for (const candidate of candidates) {
+    const product = candidate();
+    if (product && (asked === undefined || product.provider === asked)) return product;
+  }
+  throw new EngineError(`the matrix library asked for (${asked}) is not on this machine`, {
+    remedy: 'Debian/Ubuntu: apt-get install libdnnl-dev (or libopenblas0); `megatron doctor` shows what is there.',
+  });
+}
+
+function libraryProduct(
+  provider: MatrixProvider,
+  path: string | undefined,
+  symbol: string,
+  label: string,
+): MatrixProduct | undefined {
+  const address = path === undefined ? undefined : permanentSymbol(path, symbol);
+  return address === undefined ? undefined : { provider, address, label: `${label} matrix products` };
+}
