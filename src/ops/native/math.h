@@ -8,7 +8,8 @@
 inline float fastExp(float x) {
   const float clamped = x < -87.3f ? -87.3f : (x > 88.3762626f ? 88.3762626f : x);
   const float n = __builtin_floorf(clamped * 1.44269504088896341f + 0.5f);
-  const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
+  // fma keeps the two-part ln 2 apart, which -fassociative-math would otherwise merge.
+  const float r = __builtin_fmaf(n, 2.12194440e-4f, __builtin_fmaf(n, -0.693359375f, clamped));
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;

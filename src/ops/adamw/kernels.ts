@@ -1,0 +1,27 @@
+/** AdamW over one flat buffer: many parameters, one pass (Loshchilov & Hutter 2019; decay decoupled, as in Megatron). */
+
+import { defineKernel } from '../../tensor/kernel.ts';
+
+/**
+ * With g = gradient·gradientScale:  m ← β₁m + (1−β₁)g,  v ← β₂v + (1−β₂)g²,
+ * p ← p − decay·p − stepSize · m / (√v·inverseRoot + ε), where stepSize = lr/(1−β₁ᵗ), inverseRoot = 1/√(1−β₂ᵗ),
+ * decay = lr·λ. The complements 1−β come as arguments because float32 cannot form 1 − 0.999 well.
+ */
+export const adamWStep = defineKernel(
+  'adamw_step',
+  [
+    ...(['floats', 'floats', 'floats', 'floats', 'int', 'float', 'float', 'float'] as const),
+    ...(['float', 'float', 'float', 'float', 'float', 'float'] as const),
+  ] as const,
+  (p, gradient, m, v, size, gradientScale, beta1, oneMinusBeta1, beta2, oneMinusBeta2, stepSize, inverseRoot, epsilon, decay) => {
+    for (let i = 0; i < size; i++) {
+      const g = (gradient[i] as number) * gradientScale;
+      const first = beta1 * (m[i] as number) + oneMinusBeta1 * g;
+      const second = beta2 * (v[i] as number) + oneMinusBeta2 * g * g;
+      m[i] = first;
+      v[i] = second;
+      const value = p[i] as number;
+      p[i] = value - decay * value - (stepSize * first) / (Math.sqrt(second) * inverseRoot + epsilon);
+    }
+  },
+);

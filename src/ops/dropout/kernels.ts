@@ -1,0 +1,56 @@
+/** Dropout whose mask is a function of the global position, so it is made again in backward instead of being stored. */
+
+import type { Floats } from '../../tensor/dtype.ts';
+import { defineKernel } from '../../tensor/kernel.ts';
+import { dropoutRule, type RandomSite, randomBits16 } from '../../tensor/philox.ts';
+
+/** Calls `visit(i, factor)` for the elements of one sample; the factor is 0 where dropped, else 1/(1 − p). */
+export function forEachDropout(
+  at: RandomSite,
+  sample: number,
+  elements: number,
+  probability: number,
+  visit: (index: number, factor: number) => void,
+): void {
+  const { threshold, scale } = dropoutRule(probability);
+  const words = new Uint32Array(4);
+  const bits = new Uint16Array(8);
+  for (let first = 0; first < elements; first += 8) {
+    randomBits16(at, sample, first / 8, words, bits);
+    const count = Math.min(8, elements - first);
+    for (let i = 0; i < count; i++) visit(first + i, (bits[i] as number) < threshold ? 0 : scale);
+  }
+}
+
+/**
+ * y = x ∘ mask / (1 − p), added to y when `accumulate` is 1. x [samples, elements]; row r is the sample with global number
+ * firstSample + r. Its own derivative: backward is the same call on the gradients.
+ */
+export const dropoutApply = defineKernel(
+  'dropout_apply',
+  ['floats', 'floats', 'int', 'int', 'float', 'uint32', 'uint32', 'int', 'int'],
+  (x, y, samples, elements, probability, seed, site, firstSample, accumulate) => {
+    for (let row = 0; row < samples; row++) {
+      forEachDropout({ seed, site }, firstSample + row, elements, probability, (i, factor) => {
+        const at = row * elements + i;
+        const value = (x[at] as number) * factor;
+        y[at] = accumulate ? (y[at] as number) + value : value;
+      });
+    }
+  },
+);
+
+/** y = residual + (x + bias) ∘ mask / (1 − p). x [samples, elements], bias [width], width dividing elements. */
+export const biasDropoutAddForward = defineKernel(
+  'bias_dropout_add_forward',
+  ['floats', 'floats?', 'floats', 'floats', 'int', 'int', 'int', 'float', 'uint32', 'uint32', 'int'],
+  (x, bias, residual, y, samples, elements, width, probability, seed, site, firstSample) => {
+    for (let row = 0; row < samples; row++) {
+      forEachDropout({ seed, site }, firstSample + row, elements, probability, (i, factor) => {
+        const at = row * elements + i;
+        const shift = bias ? ((bias as Floats)[i % width] as number) : 0;
+        y[at] = (residual[at] as number) + ((x[at] as number) + shift) * factor;
+      });
+    }
+  },
+);

@@ -1,0 +1,49 @@
+/** Kernels around the matrix product of a linear layer: bias, GELU and column sums. */
+
+import { defineKernel } from '../../tensor/kernel.ts';
+import { gelu, geluDerivative } from '../gelu/kernels.ts';
+
+/** y[row, :] += bias, in place. */
+export const addBias = defineKernel('add_bias', ['floats', 'floats', 'int', 'int'], (y, bias, rows, width) => {
+  for (let row = 0; row < rows; row++) {
+    for (let i = 0; i < width; i++) y[row * width + i] = (y[row * width + i] as number) + (bias[i] as number);
+  }
+});
+
+/** u[row, :] += bias in place, and y = gelu(u): u is kept for the backward pass. `form` as in ops/gelu. */
+export const biasGeluForward = defineKernel(
+  'bias_gelu_forward',
+  ['floats', 'floats', 'floats', 'int', 'int', 'int'],
+  (u, bias, y, rows, width, form) => {
+    for (let row = 0; row < rows; row++) {
+      for (let i = 0; i < width; i++) {
+        const at = row * width + i;
+        u[at] = (u[at] as number) + (bias[i] as number);
+        y[at] = gelu(u[at] as number, form);
+      }
+    }
+  },
+);
+
+/** du = dy · gelu′(u), and dBias += Σ over rows of du. du may be u: each is read before it is written. */
+export const biasGeluBackward = defineKernel(
+  'bias_gelu_backward',
+  ['floats', 'floats', 'floats', 'floats', 'int', 'int', 'int'],
+  (dy, u, du, dBias, rows, width, form) => {
+    for (let row = 0; row < rows; row++) {
+      for (let i = 0; i < width; i++) {
+        const at = row * width + i;
+        const value = (dy[at] as number) * geluDerivative(u[at] as number, form);
+        du[at] = value;
+        dBias[i] = (dBias[i] as number) + value;
+      }
+    }
+  },
+);
+
+/** sums[i] += Σ over rows of x[row, i]. */
+export const columnSums = defineKernel('column_sums', ['floats', 'floats', 'int', 'int'], (x, sums, rows, width) => {
+  for (let row = 0; row < rows; row++) {
+    for (let i = 0; i < width; i++) sums[i] = (sums[i] as number) + (x[row * width + i] as number);
+  }
+});
