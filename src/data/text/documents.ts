@@ -40,7 +40,10 @@ export interface DocumentPiece {
   readonly endsDocument: boolean;
   /** 1-based line of the file on which the piece begins. */
   readonly lineNumber: number;
-  /** Bytes of the file read since the piece before it, skipped lines and line breaks included: for progress; they sum to the file's size. */
+  /**
+   * Bytes of the file since the piece before it (of the block, for `documentsIn`), blank and skipped lines included: for progress. Only what comes
+   * after the last document is in no piece.
+   */
   readonly bytes: number;
 }
 
