@@ -101,8 +101,9 @@ function load(
   try {
     manifest = JSON.parse(readFileSync(`${path}-description.txt`, 'utf8')) as Manifest;
   } catch (error) {
-    // Nothing there is the usual case; a torn or unreadable description is not worth an error, the index is built anew.
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+    // Nothing there is the usual case; an unreadable description is not worth an error: the index is built anew.
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') {
       warn(`building the sample indices anew: cannot use ${path}-description.txt (${messageOf(error)})`);
     }
     return undefined;
