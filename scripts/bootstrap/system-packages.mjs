@@ -3,12 +3,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { adviceFor, aptSearch, debianPackages } from '../../src/cli/doctor/package-advice.js';
 
-/**
- * @typedef {object} Missing
- * @property {boolean} compiler no C++ compiler on PATH
- * @property {boolean} matrixLibrary no oneDNN (and, on Linux, no OpenBLAS either where oneDNN has no package)
- */
+/** @typedef {import('../../src/cli/doctor/package-advice.js').Missing} Missing */
 
 /**
  * @param {string} name
@@ -52,78 +49,6 @@ export function findMissing(environment) {
     }
   });
   return { compiler, matrixLibrary };
-}
-
-/**
- * The oneDNN runtime among package names: libdnnl2 in Debian 12, libdnnl3 or libdnnl3.6 later. The newest wins.
- *
- * @param {readonly string[]} names
- */
-export function pickOneDnnPackage(names) {
-  const version = (/** @type {string} */ name) => name.slice('libdnnl'.length).split('.').map(Number);
-  return names
-    .filter((name) => /^libdnnl\d+(\.\d+)*$/.test(name))
-    .sort((a, b) => {
-      const [left, right] = [version(a), version(b)];
-      return (left[0] ?? 0) - (right[0] ?? 0) || (left[1] ?? 0) - (right[1] ?? 0);
-    })
-    .at(-1);
-}
-
-/** @param {string} pattern */
-function aptSearch(pattern) {
-  const found = spawnSync('apt-cache', ['search', '--names-only', pattern], { encoding: 'utf8' });
-  return (found.stdout ?? '')
-    .split('\n')
-    .map((line) => line.split(' ')[0] ?? '')
-    .filter((name) => name !== '');
-}
-
-/**
- * Debian packages that fill the gap; OpenBLAS where the distribution has no oneDNN.
- *
- * @param {Missing} missing
- * @param {(pattern: string) => string[]} search names of packages that match
- * @returns {string[]}
- */
-export function debianPackages(missing, search) {
-  const packages = missing.compiler ? ['g++'] : [];
-  if (missing.matrixLibrary) {
-    const library = pickOneDnnPackage(search('^libdnnl[0-9.]+$')) ?? search('^libopenblas0-pthread$')[0];
-    if (library !== undefined) packages.push(library);
-  }
-  return packages;
-}
-
-/**
- * The one command that would make this machine faster.
- *
- * @param {Missing} missing
- * @param {string} platform as `process.platform`
- * @param {string} osRelease text of /etc/os-release
- * @param {(pattern: string) => string[]} search
- */
-export function adviceFor(missing, platform, osRelease, search) {
-  if (platform === 'darwin') return 'xcode-select --install';
-  const family = osRelease
-    .split('\n')
-    .filter((line) => /^ID(_LIKE)?=/.test(line))
-    .join(' ');
-  const compiler = (/** @type {string} */ name) => (missing.compiler ? [name] : []);
-  const library = (/** @type {string} */ name) => (missing.matrixLibrary ? [name] : []);
-  if (/debian|ubuntu/.test(family)) {
-    const packages = debianPackages(missing, search);
-    // Without package lists nothing can be looked up; Debian 12's name is the likeliest.
-    if (missing.matrixLibrary && packages.length === (missing.compiler ? 1 : 0)) packages.push('libdnnl-dev');
-    return `sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages.join(' ')}`;
-  }
-  if (/fedora|rhel|centos/.test(family))
-    return `sudo dnf install -y ${[...compiler('gcc-c++'), ...library('onednn')].join(' ')}`;
-  if (/arch/.test(family)) return `sudo pacman -S --needed ${[...compiler('gcc'), ...library('onednn')].join(' ')}`;
-  if (/suse/.test(family))
-    return `sudo zypper install -y ${[...compiler('gcc-c++'), ...library('libdnnl3')].join(' ')}`;
-  if (/alpine/.test(family)) return `sudo apk add ${[...compiler('g++'), ...library('openblas')].join(' ')}`;
-  return undefined;
 }
 
 /** @param {Missing} missing */
@@ -203,19 +128,14 @@ export async function provideEngine(root) {
 async function tryToProvide(missing) {
   const osRelease = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
   const allowed = !['1', 'true', 'yes'].includes((process.env.MEGATRON_NO_APT ?? '').toLowerCase());
-  const root = process.getuid?.() === 0;
-  if (root && allowed && onPath('apt-get', process.env)) {
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot && allowed && onPath('apt-get', process.env)) {
     const problem = await installWithApt(missing);
     if (problem === undefined) return;
     process.stderr.write(`megatron: apt-get failed; going on without. Its last words:\n${problem}\n`);
   }
-  const advice = adviceFor(missing, process.platform, osRelease, aptSearch);
-  const what = missing.compiler
-    ? 'training will run on the slow plain-TypeScript engine'
-    : 'matrix products will be slower';
-  const remedy =
-    advice === undefined
-      ? 'Install both to make it faster.'
-      : `Faster: ${root ? advice.replaceAll('sudo ', '') : advice}`;
-  process.stderr.write(`megatron: ${inWords(missing)} not found: ${what}. ${remedy}\n`);
+  const advice = adviceFor(missing, { platform: process.platform, osRelease, isRoot, search: aptSearch });
+  const effect = missing.compiler ? 'the slow plain-TypeScript engine will run' : 'matrix products will be slower';
+  process.stderr.write(`megatron: ${inWords(missing)} not found: ${effect}.\n`);
+  process.stderr.write(advice === undefined ? 'Install it to go faster.\n' : `To go faster: ${advice}\n`);
 }
