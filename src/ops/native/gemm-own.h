@@ -2,9 +2,8 @@
 // "Anatomy of high-performance matrix multiplication", 2008). Each element of C is summed in one order, given by the depth
 // alone, so the result is the same for every thread count.
 #pragma once
-#include <cstdio>
-#include <cstdlib>
 #include "gemm-few-rows.h"
+#include "tile-workspace.h"
 
 namespace own {
 
@@ -13,30 +12,6 @@ constexpr int64_t longestSide = 3072;       // a packed operand holds at most th
 constexpr int64_t taskRowPanels = 10, taskColumnPanels = 8;  // a task's operands stay in the second-level cache
 
 inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Grows, is never shrunk, and is freed with its thread: packing buffers would otherwise be mapped anew at every product.
-struct Workspace {
-  float* data = nullptr;
-  int64_t size = 0;
-  float* reserve(int64_t count) {
-    if (count > size) {
-      std::free(data);
-      const size_t bytes = static_cast<size_t>(ceilDivide(count * 4, 4096) * 4096);
-      data = static_cast<float*>(std::aligned_alloc(4096, bytes));
-      if (!data) {
-        std::fprintf(stderr, "megatron: out of memory for a packing buffer of %zu bytes\n", bytes);
-        std::abort();
-      }
-      size = count;
-    }
-    return data;
-  }
-  ~Workspace() { std::free(data); }
-};
-inline float* reserveWorkspace(int64_t count) {
-  static thread_local Workspace workspace;
-  return workspace.reserve(count);
-}
 
 inline void scale(float* c, int64_t m, int64_t n, int64_t ldc, float beta) {
   for (int64_t i = 0; i < m; ++i)
@@ -89,13 +64,15 @@ struct Product {
     const int64_t columnTasks = ceilDivide(columns.panels, columnStep);
     const auto task = [&](int64_t index, int) {
       const int64_t rowBegin = index / columnTasks * rowStep, columnBegin = index % columnTasks * columnStep;
-      const int64_t rowEnd = std::min(rows.panels, rowBegin + rowStep), columnEnd = std::min(columns.panels, columnBegin + columnStep);
+      const int64_t rowEnd = std::min(rows.panels, rowBegin + rowStep);
+      const int64_t columnEnd = std::min(columns.panels, columnBegin + columnStep);
       for (int64_t p = rowBegin; p < rowEnd; ++p) {
         const ComputeTile compute = computeTileFor(std::min<int64_t>(tileRows, rows.size - p * tileRows));
         for (int64_t q = columnBegin; q < columnEnd; ++q) {
           const int64_t used = std::min<int64_t>(tileColumns, columns.size - q * tileColumns);
           float* tile = c + (rows.begin + p * tileRows) * ldc + columns.begin + q * tileColumns;
-          compute(depth, packedA + p * tileRows * depth, packedB + q * tileColumns * depth, tileColumns, {tile, ldc, used, alpha, blockBeta});
+          compute(depth, packedA + p * tileRows * depth, packedB + q * tileColumns * depth, tileColumns,
+                  {tile, ldc, used, alpha, blockBeta});
         }
       }
     };

@@ -10,7 +10,8 @@ static bool gemmDnnl(const Context* context, bool transposeA, bool transposeB, i
   const int before = omp_get_max_threads();
   if (before != context->threads) omp_set_num_threads(context->threads);
 #endif
-  const int status = context->dnnlSgemm(transposeA ? 'T' : 'N', transposeB ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  const auto flag = [](bool transpose) { return transpose ? 'T' : 'N'; };
+  const int status = context->dnnlSgemm(flag(transposeA), flag(transposeB), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 #if defined(_OPENMP)
   if (before != context->threads) omp_set_num_threads(before);
 #endif

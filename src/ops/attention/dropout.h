@@ -1,0 +1,77 @@
+// Dropout of attention probabilities, a tile at a time: Philox with one query in each lane, so that the eight draws of a block
+// land on eight consecutive keys (rows of the transposed score tile) without any shuffling.
+#pragma once
+#include "philox.h"
+#include "problem.h"
+#include "tile.h"
+#if defined(__AVX2__)
+#include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false, from GCC's own header
+#endif
+#endif
+
+typedef uint64_t LongVector __attribute__((vector_size(vectorBytes)));
+
+// The low 32 bits of each 64-bit lane, times m.
+ALWAYS_INLINE LongVector multiplyLow(LongVector x, uint32_t m) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<LongVector>(_mm512_mul_epu32(reinterpret_cast<__m512i>(x), _mm512_set1_epi64(m)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<LongVector>(_mm256_mul_epu32(reinterpret_cast<__m256i>(x), _mm256_set1_epi64x(m)));
+#else
+  return (x & 0xffffffffu) * m;
+#endif
+}
+
+// Philox4x32-10 on the low halves of 64-bit lanes; the high halves may hold anything before and after.
+struct PhiloxLanes {
+  LongVector c0, c1, c2, c3;
+
+  ALWAYS_INLINE void round(uint32_t k0, uint32_t k1) {
+    const LongVector p0 = multiplyLow(c0, 0xD2511F53u), p1 = multiplyLow(c2, 0xCD9E8D57u);
+    c0 = (p1 >> 32) ^ c1 ^ k0;
+    c2 = (p0 >> 32) ^ c3 ^ k1;
+    c1 = p1;
+    c3 = p0;
+  }
+};
+
+// Eight draws for each of `lanes` queries: words[w] holds those of keys 2w (low half) and 2w + 1 (high half).
+ALWAYS_INLINE void drawWords(RandomSite site, uint64_t sample, uint64_t block, uint64_t blockStride, UintVector (&words)[4]) {
+  LongVector even, odd;
+#pragma GCC unroll 8
+  for (int l = 0; l < lanes / 2; ++l) {
+    even[l] = block + blockStride * static_cast<uint64_t>(2 * l);
+    odd[l] = block + blockStride * static_cast<uint64_t>(2 * l + 1);
+  }
+  const LongVector sampleLow = LongVector{} + (sample & 0xffffffffu), sampleHigh = LongVector{} + (sample >> 32);
+  PhiloxLanes a{even, even >> 32, sampleLow, sampleHigh}, b{odd, odd >> 32, sampleLow, sampleHigh};
+  uint32_t k0 = site.seed, k1 = site.site;
+#pragma GCC unroll 10
+  for (int i = 0; i < 10; ++i) {
+    a.round(k0, k1);
+    b.round(k0, k1);
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  const auto join = [](LongVector x, LongVector y) { return reinterpret_cast<UintVector>((x & 0xffffffffu) | (y << 32)); };
+  words[0] = join(a.c0, b.c0);
+  words[1] = join(a.c1, b.c1);
+  words[2] = join(a.c2, b.c2);
+  words[3] = join(a.c3, b.c3);
+}
+
+// kept(r, mask) for r = 0 … 7: which lanes (queries i …) keep their probability of key firstKey + r; firstKey a multiple of 8.
+template <class Kept>
+ALWAYS_INLINE void drawMasks(const Attention& problem, int64_t b, int64_t h, int64_t i, int64_t key, const Kept& kept) {
+  UintVector words[4];
+  drawWords(problem.site, problem.firstSample + static_cast<uint64_t>(b), problem.drawBlock(h, i) + static_cast<uint64_t>(key / 8),
+            static_cast<uint64_t>((problem.sequence + 7) / 8), words);
+  const UintVector threshold = UintVector{} + problem.dropout.threshold;
+#pragma GCC unroll 4
+  for (int w = 0; w < 4; ++w) {
+    kept(2 * w, reinterpret_cast<IntVector>((words[w] & 0xffffu) >= threshold));
+    kept(2 * w + 1, reinterpret_cast<IntVector>((words[w] >> 16) >= threshold));
+  }
+}
