@@ -35,11 +35,13 @@ export function createEncoderPool(count: number, tokenizer: TokenizerSource, opt
   // The sources run as .ts and the package as .js; a worker's file is of the same kind as this one.
   const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
   const workerData: WorkerSetup = { tokenizer, options };
+  // Threads inherit Node's own options; this one is refused there, and library users may run from `--eval`.
+  const execArgv = process.execArgv.filter((option) => !option.startsWith('--input-type'));
   let failure: Error | undefined;
   let nextId = 0;
 
   const threads = Array.from({ length: count }, (): Thread => {
-    const worker = new Worker(entry, { workerData });
+    const worker = new Worker(entry, { workerData, execArgv });
     const waiting = new Map<number, Waiting>();
     const fail = (why: string, cause?: unknown) => {
       failure ??= new MegatronError(`an encoding thread ended: ${why}`, {
