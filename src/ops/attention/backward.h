@@ -2,10 +2,12 @@
 // sq × sk is ever kept. With P the probabilities, D the dropout mask with its scale and Δ = rowsum(dO ∘ O):
 //   dV = (P∘D)ᵀ dO,  dP = D ∘ (dO Vᵀ),  dS = P ∘ (dP − Δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q.
 #pragma once
-#include "dropout.h"
+#include "draws.h"
 #include "parallel.h"
 #include "tile-workspace.h"
 #include "tiles.h"
+
+namespace attention {
 
 struct AttentionGradients {
   const float *q, *k, *v, *out, *logSumExp, *dOut;
@@ -229,3 +231,5 @@ inline void attentionBackward(const Context* context, const Attention& problem, 
     BackwardHead(problem, io, head / problem.heads, head % problem.heads, workspace).run();
   });
 }
+
+}  // namespace attention

@@ -6,7 +6,9 @@
 #include "tile-math.h"
 #include "tile-workspace.h"
 
-constexpr int64_t fewQueries = 8;
+namespace attention {
+
+constexpr int64_t fewQueries = 4;
 
 // scores[j − begin] = scale · q · k_j in base 2, for keys [begin, end); returns the largest.
 inline float scoreKeys(const Attention& problem, const float* q, const float* keys, int64_t begin, int64_t end, float* scores) {
@@ -79,3 +81,5 @@ inline void attentionForwardFewQueries(const Context* context, const Attention& 
     }
   });
 }
+
+}  // namespace attention

@@ -1,10 +1,12 @@
 // Forward pass (Dao et al. 2022, "FlashAttention"): scores exist a tile at a time; a running maximum and sum per query make
 // the softmax exact. Scores are kept in base 2 (scaled by log₂e), so that the exponential is 2ˣ.
 #pragma once
-#include "dropout.h"
+#include "draws.h"
 #include "parallel.h"
 #include "tile-workspace.h"
 #include "tiles.h"
+
+namespace attention {
 
 class ForwardTile {
  public:
@@ -148,3 +150,5 @@ inline void attentionForwardTiles(const Context* context, const Attention& probl
     for (int64_t t = begin; t < end; ++t) tile.run(b, h, t * tileSize, q, out, logSumExp);
   });
 }
+
+}  // namespace attention

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include "philox.h"
 
+namespace attention {
+
 struct Strides {
   int64_t batch, row, head;
 };
@@ -40,3 +42,5 @@ struct Attention {
     return static_cast<uint64_t>(((headOffset + h) * sequence + offset + i) * blocks);
   }
 };
+
+}  // namespace attention

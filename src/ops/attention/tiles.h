@@ -6,6 +6,8 @@
 #include "tile-math.h"
 #include "tile.h"
 
+namespace attention {
+
 constexpr int tileSize = 96;  // a multiple of tileRows and tileColumns on every instruction set
 static_assert(tileSize % tileRows == 0 && tileSize % tileColumns == 0 && tileSize % 8 == 0, "score tile");
 constexpr int keyPanels = tileSize / tileRows, queryPanels = tileSize / tileColumns;
@@ -109,3 +111,5 @@ struct QueryTile {
  private:
   static int64_t clampKeys(int64_t visibleKeys, int64_t keys) { return std::max<int64_t>(0, std::min(visibleKeys, keys)); }
 };
+
+}  // namespace attention

@@ -11,6 +11,8 @@
 #endif
 #endif
 
+namespace attention {
+
 typedef uint64_t LongVector __attribute__((vector_size(vectorBytes)));
 
 // The low 32 bits of each 64-bit lane, times m.
@@ -75,3 +77,5 @@ ALWAYS_INLINE void drawMasks(const Attention& problem, int64_t b, int64_t h, int
     kept(2 * w + 1, reinterpret_cast<IntVector>((words[w] >> 16) >= threshold));
   }
 }
+
+}  // namespace attention
