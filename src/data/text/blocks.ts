@@ -96,8 +96,8 @@ export async function* readBlocks(path: string, options: BlockOptions = {}): Asy
       const cut = cutOf(held, searched, filled);
       if (cut > 0) {
         const whole = block(cut, format === 'jsonl');
-        const size = Math.max(blockBytes, filled - cut);
-        carryOver(cut, size);
+        // Room to read on in any case: a read of nothing would look like the end of the file.
+        carryOver(cut, filled - cut < blockBytes ? blockBytes : filled - cut + blockBytes);
         yield whole;
         continue;
       }
@@ -109,7 +109,8 @@ export async function* readBlocks(path: string, options: BlockOptions = {}): Asy
         continue;
       }
       const reason = `longer than ${maximum} bytes`;
-      if (format === 'text' || options.skipInvalid !== true) throw tooLong(path, format, line, reason);
+      if (format === 'text') throw tooLong(path, format, line + countLineFeeds(held), reason);
+      if (options.skipInvalid !== true) throw tooLong(path, format, line, reason);
       skipped.push({ path, lineNumber: line, reason });
       skipping = true;
       consumed += filled;

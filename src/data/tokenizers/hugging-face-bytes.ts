@@ -20,7 +20,7 @@ export function decodedBytes(decoder: unknown): (token: string, special: boolean
   const prefix = typeof wordPiece?.prefix === 'string' ? wordPiece.prefix : '##';
 
   return (token, special) => {
-    if (special) return utf8.encode(token);
+    if (special) return utf8.encode(wordPiece === undefined ? token : ` ${token}`);
     if (kinds.has('ByteLevel')) return bytesOfPrintable(token, bytes) ?? utf8.encode(token);
     if (wordPiece !== undefined)
       return utf8.encode(token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`);

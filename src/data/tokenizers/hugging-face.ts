@@ -123,16 +123,17 @@ function createFromLibrary(file: Record<string, unknown>, added: readonly AddedT
   const ordinary = Array.isArray(file.added_tokens)
     ? file.added_tokens.filter((_, index) => added[index]?.special !== true)
     : [];
+  const kind = isRecord(file.model) ? file.model.type : undefined;
+  // Files of the library's first years name no type; it tells them apart by their other keys.
+  if (kind !== undefined && kind !== 'BPE' && kind !== 'WordPiece' && kind !== 'Unigram')
+    throw unreadable(path, `its model is of type ${JSON.stringify(kind)}`);
   let encoder: HuggingFaceLibrary;
   let decoder: HuggingFaceLibrary;
   try {
     decoder = new HuggingFaceLibrary({ ...file, added_tokens: file.added_tokens ?? [] }, {});
     encoder = new HuggingFaceLibrary({ ...file, added_tokens: ordinary }, {});
   } catch (error) {
-    throw new DataError(`${path}: this tokenizer cannot be read: ${messageOf(error)}`, {
-      cause: error,
-      remedy: 'BPE, WordPiece and Unigram tokenizers with the usual normalizers and pre-tokenizers are known.',
-    });
+    throw unreadable(path, messageOf(error), error);
   }
   const tokens: (string | undefined)[] = [];
   for (const [token, id] of decoder.get_vocab(true)) tokens[id] = token;
@@ -163,4 +164,11 @@ function createFromLibrary(file: Record<string, unknown>, added: readonly AddedT
     },
     decodeBytes: (id) => bytesOf(check(id), specials.has(id)),
   };
+}
+
+function unreadable(path: string, reason: string, cause?: unknown): DataError {
+  return new DataError(`${path}: this tokenizer cannot be read: ${reason}`, {
+    cause,
+    remedy: 'BPE, WordPiece and Unigram models with the usual normalizers and pre-tokenizers are known.',
+  });
 }

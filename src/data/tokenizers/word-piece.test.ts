@@ -22,7 +22,7 @@ describe('BERT words', () => {
     ['Unicode punctuation, but not symbols', '“a”—b…€c', ['“', 'a', '”', '—', 'b', '…', '€c']],
     [
       'ideographs stand alone, kana and hangul do not',
-      'ab漢字かな한',
+      'ab漢字かな 한',
       ['ab', '漢', '字', 'かな', '한'.normalize('NFD')],
     ],
     ['wide ideographs too', 'x𠀀y', ['x', '𠀀', 'y']],
