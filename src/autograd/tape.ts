@@ -1,9 +1,9 @@
 /** The tape: remembers the operators of a forward pass and runs their backward passes in reverse. */
 
 import { ShapeError } from '../base/errors.ts';
+import { accumulate } from '../tensor/accumulate.ts';
 import type { Engine, GradientSink, RecordedOperator, Recorder } from '../tensor/engine.ts';
 import { formatShape } from '../tensor/shape.ts';
-import { accumulate } from '../tensor/accumulate.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
 /**

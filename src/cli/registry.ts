@@ -2,7 +2,9 @@
 
 import { type Command, parseCommandLine } from '../config/command.ts';
 import { doctorCommand } from '../config/doctor.ts';
+import { generateCommand } from '../config/generate.ts';
 import { preprocessCommand } from '../config/preprocess.ts';
+import { pretrainGptCommand } from '../config/pretrain-gpt.ts';
 import { trainTokenizerCommand } from '../config/train-tokenizer.ts';
 import type { CommandContext, CommandModule } from './command-module.ts';
 
@@ -30,4 +32,6 @@ export const commands: readonly RunnableCommand[] = [
   runnable(doctorCommand, () => import('./commands/doctor.ts')),
   runnable(trainTokenizerCommand, () => import('./commands/train-tokenizer.ts')),
   runnable(preprocessCommand, () => import('./commands/preprocess.ts')),
+  runnable(pretrainGptCommand, () => import('./commands/pretrain-gpt.ts')),
+  runnable(generateCommand, () => import('./commands/generate.ts')),
 ];

@@ -29,7 +29,9 @@ type ReferenceValue<Kind> = Kind extends 'floats'
           : number;
 
 type CallValues<Kinds extends readonly ParameterKind[]> = { -readonly [I in keyof Kinds]: CallValue<Kinds[I]> };
-type ReferenceValues<Kinds extends readonly ParameterKind[]> = { -readonly [I in keyof Kinds]: ReferenceValue<Kinds[I]> };
+type ReferenceValues<Kinds extends readonly ParameterKind[]> = {
+  -readonly [I in keyof Kinds]: ReferenceValue<Kinds[I]>;
+};
 
 export type KernelArgument = Tensor | number | undefined;
 

@@ -48,7 +48,13 @@ export interface RandomSite {
 }
 
 /** Sixteen random bits for each of the elements [8·block, 8·block + 8) of a sample. */
-export function randomBits16(at: RandomSite, sample: number, block: number, words: Uint32Array, out: Uint16Array): void {
+export function randomBits16(
+  at: RandomSite,
+  sample: number,
+  block: number,
+  words: Uint32Array,
+  out: Uint16Array,
+): void {
   const counter = [block >>> 0, Math.floor(block / 2 ** 32), sample >>> 0, Math.floor(sample / 2 ** 32)];
   philox4x32(counter, [at.seed, at.site], words);
   for (let i = 0; i < 4; i++) {

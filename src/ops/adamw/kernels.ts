@@ -13,7 +13,22 @@ export const adamWStep = defineKernel(
     ...(['floats', 'floats', 'floats', 'floats', 'int', 'float', 'float', 'float'] as const),
     ...(['float', 'float', 'float', 'float', 'float', 'float'] as const),
   ] as const,
-  (p, gradient, m, v, size, gradientScale, beta1, oneMinusBeta1, beta2, oneMinusBeta2, stepSize, inverseRoot, epsilon, decay) => {
+  (
+    p,
+    gradient,
+    m,
+    v,
+    size,
+    gradientScale,
+    beta1,
+    oneMinusBeta1,
+    beta2,
+    oneMinusBeta2,
+    stepSize,
+    inverseRoot,
+    epsilon,
+    decay,
+  ) => {
     for (let i = 0; i < size; i++) {
       const g = (gradient[i] as number) * gradientScale;
       const first = beta1 * (m[i] as number) + oneMinusBeta1 * g;

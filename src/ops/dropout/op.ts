@@ -71,7 +71,20 @@ export function biasDropoutAdd(x: Tensor, bias: Tensor | undefined, residual: Te
     inputs: [x, bias, residual],
     shape: x.shape,
     forward: (y) =>
-      biasDropoutAddForward(engine, x, bias, residual, y, samples, elements, width, probability, seed, site, firstSample),
+      biasDropoutAddForward(
+        engine,
+        x,
+        bias,
+        residual,
+        y,
+        samples,
+        elements,
+        width,
+        probability,
+        seed,
+        site,
+        firstSample,
+      ),
     backward: (dy, gradients) => {
       using masked = probability === 0 ? undefined : Tensor.empty(engine, x.shape);
       if (masked) dropoutApply(engine, dy, masked, samples, elements, probability, seed, site, firstSample, 0);

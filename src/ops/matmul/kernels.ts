@@ -53,7 +53,15 @@ function addRowTimesRow(a: Floats, b: Floats, c: Floats, m: number, n: number, k
 }
 
 /** c[i, :] += a[i, p] · b[p, :]. */
-function addRowTimesMatrix(a: Floats, b: Floats, c: Floats, m: number, n: number, k: number, transposeA: boolean): void {
+function addRowTimesMatrix(
+  a: Floats,
+  b: Floats,
+  c: Floats,
+  m: number,
+  n: number,
+  k: number,
+  transposeA: boolean,
+): void {
   for (let i = 0; i < m; i++) {
     const rowC = i * n;
     for (let p = 0; p < k; p++) {

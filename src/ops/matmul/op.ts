@@ -1,7 +1,7 @@
 /** The product of two matrices. */
 
-import { ShapeError } from '../../base/errors.ts';
 import { runOperator } from '../../autograd/record.ts';
+import { ShapeError } from '../../base/errors.ts';
 import { formatShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { matrixProduct } from './kernels.ts';
@@ -16,7 +16,14 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   const { engine } = a;
   const [m, k] = a.shape;
   const [inner, n] = b.shape;
-  if (a.shape.length !== 2 || b.shape.length !== 2 || k !== inner || m === undefined || k === undefined || n === undefined) {
+  if (
+    a.shape.length !== 2 ||
+    b.shape.length !== 2 ||
+    k !== inner ||
+    m === undefined ||
+    k === undefined ||
+    n === undefined
+  ) {
     throw new ShapeError(`matmul: cannot multiply ${formatShape(a.shape)} by ${formatShape(b.shape)}`);
   }
   return runOperator({

@@ -37,7 +37,8 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
   const compiler = await findCompiler();
   if (!compiler) {
     throw new EngineError('the cpu engine needs a C++ compiler, and none of c++, g++, clang++ is there', {
-      remedy: 'Debian/Ubuntu: apt-get install g++ libdnnl-dev; macOS: xcode-select --install. Or use --device reference (slow).',
+      remedy:
+        'Debian/Ubuntu: apt-get install g++ libdnnl-dev; macOS: xcode-select --install. Or use --device reference (slow).',
     });
   }
   const path = await compileLibrary(compiler, {

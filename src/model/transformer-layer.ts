@@ -1,0 +1,92 @@
+/**
+ * One pre-LN transformer layer, the paper's Figure 2 (right):
+ * x → LN → self-attention → dropout → +x → LN → MLP (h → 4h, GELU, 4h → h) → dropout → + .
+ */
+
+import { attention, attentionWithCache } from '../ops/attention/op.ts';
+import { biasDropoutAdd, type DropoutAt } from '../ops/dropout/op.ts';
+import type { Parameters } from '../parallel/parameters.ts';
+import { type DropoutSite, siteOf, streamSeed } from '../parallel/random.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { GptConfig } from './config.ts';
+import type { KeyValueCache } from './key-value-cache.ts';
+import { LayerNorm, Linear } from './layers.ts';
+
+/** What a forward pass knows besides its input. */
+export interface ForwardState {
+  /** Dropout is on. */
+  readonly training: boolean;
+  /** Global number, in the whole run, of the sample in row 0; decides the dropout masks. */
+  readonly firstSample: number;
+  /** int32 [b, s]: the first position that each position may attend to; all before it where not given. */
+  readonly firstKey?: Tensor | undefined;
+  /** Keys and values of the positions before, in generation. */
+  readonly cache?: KeyValueCache | undefined;
+}
+
+/** The dropout of one site of one layer. */
+export function dropoutAt(config: GptConfig, layer: number, site: DropoutSite, state: ForwardState): DropoutAt {
+  const probability = site === 'attention' ? config.attentionDropout : config.hiddenDropout;
+  return {
+    probability: state.training ? probability : 0,
+    seed: streamSeed(config.seed, 'dropout'),
+    site: siteOf(layer, site),
+    firstSample: state.firstSample,
+  };
+}
+
+export class TransformerLayer {
+  readonly #config: GptConfig;
+  readonly #index: number;
+  readonly inputLayerNorm: LayerNorm;
+  /** [3h, h]: for each head its query, key and value rows, [n, 3, d, h]. */
+  readonly queryKeyValue: Linear;
+  readonly projection: Linear;
+  readonly preMlpLayerNorm: LayerNorm;
+  readonly toFeedForward: Linear;
+  readonly fromFeedForward: Linear;
+
+  /** @param index global number of the layer, from 0 */
+  constructor(parameters: Parameters, config: GptConfig, index: number) {
+    const { hiddenSize: h, ffnHiddenSize: f, layernormEpsilon: epsilon, initMethodStd: deviation } = config;
+    // weights just before a residual addition start smaller (paper §4.2)
+    const residualDeviation = deviation / Math.sqrt(2 * config.numLayers);
+    const name = `decoder.layers.${index}`;
+    this.#config = config;
+    this.#index = index;
+    this.inputLayerNorm = new LayerNorm(parameters, `${name}.input_layernorm`, h, epsilon);
+    this.queryKeyValue = new Linear(parameters, `${name}.self_attention.linear_qkv`, h, 3 * h, deviation);
+    this.projection = new Linear(parameters, `${name}.self_attention.linear_proj`, h, h, residualDeviation);
+    this.preMlpLayerNorm = new LayerNorm(parameters, `${name}.pre_mlp_layernorm`, h, epsilon);
+    this.toFeedForward = new Linear(parameters, `${name}.mlp.linear_fc1`, h, f, deviation);
+    this.fromFeedForward = new Linear(parameters, `${name}.mlp.linear_fc2`, f, h, residualDeviation);
+  }
+
+  /** [b, s, h] → [b, s, h] */
+  forward(x: Tensor, state: ForwardState): Tensor {
+    using afterAttention = this.#selfAttention(x, state);
+    return this.#feedForward(afterAttention, state);
+  }
+
+  #selfAttention(x: Tensor, state: ForwardState): Tensor {
+    const { numAttentionHeads: heads } = this.#config;
+    using normed = this.inputLayerNorm.forward(x); // [b, s, h]
+    using mixed = this.queryKeyValue.forward(normed); // [b, s, 3h] = [b, s, n, 3, d]
+    using context = state.cache
+      ? attentionWithCache(mixed, state.cache.layer(this.#index), { heads, position: state.cache.length })
+      : attention(mixed, { heads, firstKey: state.firstKey, dropout: this.#dropout('attention', state) }); // [b, s, h]
+    using projected = this.projection.forwardWithoutBias(context); // [b, s, h]
+    return biasDropoutAdd(projected, this.projection.bias.value, x, this.#dropout('attentionOutput', state));
+  }
+
+  #feedForward(x: Tensor, state: ForwardState): Tensor {
+    using normed = this.preMlpLayerNorm.forward(x); // [b, s, h]
+    using wide = this.toFeedForward.forwardGelu(normed, this.#config.gelu); // [b, s, f]
+    using narrow = this.fromFeedForward.forwardWithoutBias(wide); // [b, s, h]
+    return biasDropoutAdd(narrow, this.fromFeedForward.bias.value, x, this.#dropout('mlpOutput', state));
+  }
+
+  #dropout(site: DropoutSite, state: ForwardState): DropoutAt {
+    return dropoutAt(this.#config, this.#index, site, state);
+  }
+}

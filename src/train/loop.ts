@@ -1,0 +1,177 @@
+/** The training loop: updates, validation, checkpoints and orderly exits. */
+
+import { setImmediate } from 'node:timers/promises';
+import type { AdamW } from '../optim/adamw.ts';
+import { type LearningRateSchedule, learningRateAt } from '../optim/learning-rate.ts';
+import { evaluate, trainStep } from './step.ts';
+import type { BatchSizes, BatchStream, TrainTask } from './task.ts';
+
+export interface LoopOptions extends BatchSizes, LearningRateSchedule {
+  /** Updates in all, those of earlier runs included. */
+  readonly trainIters: number;
+  readonly clipGrad: number;
+  readonly logInterval: number;
+  /** Iterations between validations; with `evalIters` 0 there are none. */
+  readonly evalInterval: number;
+  /** Global batches of one validation. */
+  readonly evalIters: number;
+  readonly saveInterval: number;
+  readonly exitInterval?: number | undefined;
+  readonly exitDurationInMins?: number | undefined;
+  /** Asks for an orderly end: the iteration is finished and saved. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Where a run stands; all of it goes into checkpoints. */
+export interface Progress {
+  /** Updates done. */
+  iteration: number;
+  consumedSamples: number;
+  /** Losses since the last log line, so that a resumed run logs the same means. */
+  lossSum: number;
+  lossCount: number;
+}
+
+export interface LogRecord {
+  readonly iteration: number;
+  readonly consumedSamples: number;
+  /** Mean since the last record. */
+  readonly loss: number;
+  readonly learningRate: number;
+  readonly gradNorm: number;
+  /** Mean time of an iteration since the last record, validation and saving left out. */
+  readonly elapsedMs: number;
+}
+
+export interface ValidationRecord {
+  readonly iteration: number;
+  readonly split: 'validation' | 'test';
+  readonly loss: number;
+}
+
+export type ExitReason = 'finished' | 'signal' | 'exit interval' | 'exit duration';
+
+/** What a run tells while it goes; all optional. */
+export interface LoopEvents {
+  /** After every update. */
+  stepped?(step: { readonly iteration: number; readonly loss: number; readonly elapsedMs: number }): void;
+  /** After every `logInterval` updates. */
+  logged?(record: LogRecord): void;
+  validating?(done: number, total: number): void;
+  validated?(record: ValidationRecord): void;
+  /** At the end of an iteration that was logged or validated. */
+  recorded?(log: LogRecord, validation: ValidationRecord | undefined): void;
+  /** Called when it is time to save; must have saved when it returns. */
+  save?(progress: Readonly<Progress>): void;
+}
+
+/**
+ * Trains until `trainIters` or an exit condition. The event loop turns between iterations, so signals are heard.
+ *
+ * @param progress where to start; updated in place
+ */
+export async function trainLoop<Batch>(
+  task: TrainTask<Batch>,
+  optimizer: AdamW,
+  progress: Progress,
+  options: LoopOptions,
+  events: LoopEvents = {},
+): Promise<ExitReason> {
+  const microBatches = options.globalBatchSize / options.microBatchSize;
+  const stream = task.trainBatches(progress.consumedSamples);
+  const begin = performance.now();
+  let logTime = 0;
+  let logSteps = 0;
+  let savedAt = progress.iteration;
+  const save = (): void => {
+    if (savedAt === progress.iteration) return;
+    events.save?.(progress);
+    savedAt = progress.iteration;
+  };
+
+  while (progress.iteration < options.trainIters) {
+    const start = performance.now();
+    const iteration = progress.iteration + 1;
+    const learningRate = learningRateAt(options, iteration);
+    const { loss, gradNorm } = trainStep(task, stream, microBatches, optimizer, {
+      learningRate,
+      clipGrad: options.clipGrad,
+    });
+    progress.iteration = iteration;
+    progress.consumedSamples = stream.consumedSamples;
+    progress.lossSum += loss;
+    progress.lossCount++;
+    const elapsedMs = performance.now() - start;
+    logTime += elapsedMs;
+    logSteps++;
+    events.stepped?.({ iteration, loss, elapsedMs });
+
+    const isLast = iteration === options.trainIters;
+    const isValidated = options.evalIters > 0 && (iteration % options.evalInterval === 0 || isLast);
+    if (iteration % options.logInterval === 0 || isLast || isValidated) {
+      const log: LogRecord = {
+        ...{ iteration, consumedSamples: progress.consumedSamples, learningRate, gradNorm },
+        loss: progress.lossSum / progress.lossCount,
+        elapsedMs: logTime / logSteps,
+      };
+      [progress.lossSum, progress.lossCount, logTime, logSteps] = [0, 0, 0, 0];
+      events.logged?.(log);
+      const validation = isValidated ? validate(task, iteration, options, events) : undefined;
+      events.recorded?.(log, validation);
+    }
+    if (iteration % options.saveInterval === 0) save();
+
+    const reason = exitReason(options, iteration, begin);
+    if (reason) {
+      save();
+      return reason;
+    }
+    await setImmediate();
+  }
+  save();
+  testAtEnd(task, progress.iteration, options, events);
+  return 'finished';
+}
+
+/** The k-th validation reads the k-th stretch of the validation data, so its position needs no saving. */
+function validate<Batch>(
+  task: TrainTask<Batch>,
+  iteration: number,
+  options: LoopOptions,
+  events: LoopEvents,
+): ValidationRecord | undefined {
+  const { evalIters, evalInterval, globalBatchSize } = options;
+  const before = Math.ceil(iteration / evalInterval) - 1;
+  const stream = task.validationBatches?.(before * evalIters * globalBatchSize);
+  if (!stream) return undefined;
+  const loss = evaluateAll(task, stream, options, events);
+  const record: ValidationRecord = { iteration, split: 'validation', loss };
+  events.validated?.(record);
+  return record;
+}
+
+function testAtEnd<Batch>(task: TrainTask<Batch>, iteration: number, options: LoopOptions, events: LoopEvents): void {
+  const stream = options.evalIters > 0 ? task.testBatches?.() : undefined;
+  if (!stream) return;
+  const loss = evaluateAll(task, stream, options, events);
+  events.validated?.({ iteration, split: 'test', loss });
+}
+
+function evaluateAll<Batch>(
+  task: TrainTask<Batch>,
+  stream: BatchStream<Batch>,
+  options: LoopOptions,
+  events: LoopEvents,
+): number {
+  const microBatches = (options.evalIters * options.globalBatchSize) / options.microBatchSize;
+  return evaluate(task, stream, microBatches, (done, total) => events.validating?.(done, total));
+}
+
+function exitReason(options: LoopOptions, iteration: number, begin: number): ExitReason | undefined {
+  const { signal, exitInterval, exitDurationInMins } = options;
+  if (signal?.aborted) return 'signal';
+  if (exitInterval !== undefined && iteration % exitInterval === 0) return 'exit interval';
+  if (exitDurationInMins !== undefined && performance.now() - begin > exitDurationInMins * 60_000)
+    return 'exit duration';
+  return undefined;
+}

@@ -1,0 +1,40 @@
+/** What a training run needs from its user: parameters, batches and a forward step. */
+
+import type { Parameters } from '../parallel/parameters.ts';
+import type { Engine } from '../tensor/engine.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** Micro-batches one after another; a data set's `createBatchSource` is one. */
+export interface BatchStream<Batch> {
+  next(): Batch;
+  /** Samples drawn so far, over the whole run. */
+  readonly consumedSamples: number;
+}
+
+/** A model and its data, seen from the training loop. */
+export interface TrainTask<Batch> {
+  readonly engine: Engine;
+  readonly parameters: Parameters;
+  /** A stream of training micro-batches that goes on after `consumedSamples`. */
+  trainBatches(consumedSamples: number): BatchStream<Batch>;
+  /** Validation micro-batches, from a position in the validation data on; undefined where there are none. */
+  validationBatches?(consumedSamples: number): BatchStream<Batch>;
+  /** Test micro-batches; undefined where there are none. */
+  testBatches?(): BatchStream<Batch>;
+  /** How many loss terms a batch has: what the loss is averaged over, over the whole global batch. */
+  countTerms(batch: Batch): number;
+  /**
+   * The forward pass.
+   *
+   * @param training whether dropout is on; false in evaluation
+   * @returns a scalar [], the sum (not the mean) of the batch's loss terms
+   */
+  forwardStep(batch: Batch, training: boolean): Tensor;
+}
+
+/** Samples of one update and how they are cut. */
+export interface BatchSizes {
+  readonly microBatchSize: number;
+  /** A multiple of the micro-batch size. */
+  readonly globalBatchSize: number;
+}

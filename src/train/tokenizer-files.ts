@@ -1,0 +1,65 @@
+/** The tokenizer travels with the checkpoint, so that a model can write wherever its folder is copied. */
+
+import { readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { CheckpointError } from '../base/errors.ts';
+import { fileError } from '../base/files.ts';
+import type { Attachment, Checkpoint, JsonObject, TokenizerRecord } from '../checkpoint/index.ts';
+import { createTokenizer } from '../data/tokenizers/create-tokenizer.ts';
+import { type Tokenizer, type TokenizerSource, tokenizerTypes } from '../data/tokenizers/tokenizer.ts';
+
+const fileKeys = ['vocabFile', 'mergeFile', 'tokenizerModel'] as const;
+
+export const tokenizerRecord = ({ type, identity, vocabSize }: Tokenizer): TokenizerRecord => ({
+  type,
+  identity,
+  vocabSize,
+});
+
+/** The source with its files' names alone, as it is kept in a checkpoint. */
+export function portableSource(source: TokenizerSource): JsonObject {
+  const files = fileKeys.flatMap((key) => (source[key] === undefined ? [] : [[key, attachedName(source[key])]]));
+  return { type: source.type, ...Object.fromEntries(files) };
+}
+
+const attachedName = (path: string): string => `tokenizer-${basename(path)}`;
+
+export function tokenizerAttachments(source: TokenizerSource): Attachment[] {
+  return fileKeys.flatMap((key) => {
+    const path = source[key];
+    if (path === undefined) return [];
+    try {
+      return [{ name: attachedName(path), content: readFileSync(path) }];
+    } catch (error) {
+      throw fileError(`cannot read the tokenizer file ${path}`, error);
+    }
+  });
+}
+
+/** The tokenizer that a checkpoint carries. @throws CheckpointError when it carries none, or it changed. */
+export function tokenizerOfCheckpoint(checkpoint: Checkpoint): Tokenizer {
+  const settings = checkpoint.manifest.trainingState['tokenizerSource'] as JsonObject | undefined;
+  const type = tokenizerTypes.find((name) => name === settings?.['type']);
+  if (!settings || !type) {
+    throw new CheckpointError(`the checkpoint ${checkpoint.folder} carries no tokenizer`, {
+      remedy: 'Give --tokenizer-type and its files.',
+    });
+  }
+  const files = fileKeys.flatMap((key) => {
+    const name = settings[key];
+    return typeof name === 'string' ? [[key, join(checkpoint.folder, name)]] : [];
+  });
+  const tokenizer = createTokenizer({ type, ...Object.fromEntries(files) });
+  assertSameTokenizer(checkpoint, tokenizer);
+  return tokenizer;
+}
+
+/** @throws CheckpointError when the tokenizer gives other ids than the one the model was trained with. */
+export function assertSameTokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer): void {
+  const saved = checkpoint.manifest.tokenizer;
+  if (!saved || saved.identity === tokenizer.identity) return;
+  throw new CheckpointError(
+    `the checkpoint ${checkpoint.folder} was trained with another tokenizer (${saved.type}, ${saved.vocabSize} tokens)`,
+    { remedy: 'Give the tokenizer files that the data was preprocessed with.' },
+  );
+}
