@@ -3,7 +3,7 @@
 export { type BatchOptions, type BatchSource, createBatchSource, type MicroBatch } from './gpt/batches.ts';
 export { type BuildDatasetsOptions, type BuiltDatasets, buildDatasets } from './gpt/build.ts';
 export type { SampleDataset, TokenSample } from './gpt/dataset.ts';
-export { createMockDataset, type MockDatasetOptions } from './gpt/mock.ts';
+export { buildMockDatasets, createMockDataset, type MockDatasetOptions } from './gpt/mock.ts';
 export { type RunLength, type SampleCounts, type SplitName, sampleCounts, splitNames } from './gpt/split.ts';
 export { optimalDtype } from './indexed-dataset/format.ts';
 export { type IndexedDataset, openIndexedDataset } from './indexed-dataset/reader.ts';

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { DataError, ShapeError, UsageError } from '../../base/errors.ts';
 import { type BatchOptions, createBatchSource, type MicroBatch } from './batches.ts';
 import type { SampleDataset } from './dataset.ts';
-import { createMockDataset } from './mock.ts';
+import { buildMockDatasets, createMockDataset } from './mock.ts';
 
 const eod = 9;
 const fixed = (samples: readonly (readonly number[])[]): SampleDataset => ({
@@ -149,6 +149,14 @@ describe('mock data', () => {
       expect(steps.size).toBeLessThanOrEqual(1);
       for (const step of steps) expect([1, 2, 3]).toContain(step);
     }
+  });
+
+  test('for a whole run', () => {
+    const options = { sequenceLength: 8, vocabSize: 100, seed: 5 };
+    using built = buildMockDatasets({ ...options, samples: { train: 3, valid: 2, test: 0 } });
+    expect([built.train?.length, built.valid?.length, built.test]).toEqual([3, 2, undefined]);
+    expect(built.valid?.sample(0)).toEqual(createMockDataset({ ...options, length: 9, name: 'valid' }).sample(0));
+    expect(built.valid?.sample(0)).not.toEqual(built.train?.sample(0));
   });
 
   test('ids stay inside a small vocabulary', () => {

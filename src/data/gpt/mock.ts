@@ -1,7 +1,9 @@
 /** Data for `--mock-data`: learnable, endless, and the same on every machine; no file is read. */
 
 import { ShapeError, UsageError } from '../../base/errors.ts';
+import type { BuiltDatasets } from './build.ts';
 import type { SampleDataset } from './dataset.ts';
+import type { SampleCounts, SplitName } from './split.ts';
 
 export interface MockDatasetOptions {
   readonly length: number;
@@ -57,6 +59,17 @@ export function createMockDataset(options: MockDatasetOptions): SampleDataset {
       return { tokens };
     },
   };
+}
+
+/** Mock data for all splits of a run, as `buildDatasets` gives real data. */
+export function buildMockDatasets(
+  options: Omit<MockDatasetOptions, 'length' | 'name'> & { readonly samples: SampleCounts },
+): BuiltDatasets {
+  const build = (name: SplitName) => {
+    const length = options.samples[name];
+    return length === 0 ? undefined : createMockDataset({ ...options, length, name });
+  };
+  return { train: build('train'), valid: build('valid'), test: build('test'), [Symbol.dispose]: () => undefined };
 }
 
 /** The finalizer of MurmurHash3 (Appleby, public domain): every input bit changes half of the output bits. */

@@ -114,6 +114,13 @@ test('every epoch reads every document, and every sample is read once', () => {
   );
 });
 
+test('the last epoch is shuffled by itself below 80 % of its samples', () => {
+  // 11 tokens an epoch and L = 1: 10 samples in the first epoch, 21 in two.
+  const options = { sequenceLengths: Int32Array.of(4, 7), range: { begin: 0, end: 2 }, sequenceLength: 1, seed: 1 };
+  const separate = (sampleCount: number) => planSampleIndex({ ...options, sampleCount }).separateFinalEpoch;
+  expect([10, 11, 17, 18, 21].map(separate)).toEqual([false, true, true, false, false]);
+});
+
 test('an empty range and an index too large for 32 bits are refused', () => {
   expect(() => planSampleIndex({ ...golden(1), range: { begin: 2, end: 2 } })).toThrow(DataError);
   expect(() => planSampleIndex(golden(2 ** 31))).toThrow(/limit of 2147483647/);

@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { DataError, MegatronError, UsageError } from '../../base/errors.ts';
+import { DataError, UsageError } from '../../base/errors.ts';
 import { openIndexedDataset } from '../indexed-dataset/reader.ts';
 import { type PreprocessOptions, preprocess } from './preprocess.ts';
 
@@ -93,7 +93,13 @@ test('a tokenizer that must see the whole document sees it whole', async () => {
       pre_tokenizer: null,
       post_processor: null,
       decoder: null,
-      model: { type: 'WordLevel', vocab: { unknown: 0, known: 1 }, unk_token: 'unknown' },
+      model: {
+        type: 'WordPiece',
+        vocab: { unknown: 0, known: 1 },
+        unk_token: 'unknown',
+        continuing_subword_prefix: '##',
+        max_input_chars_per_word: 100,
+      },
     }),
   );
   const long = file('long.txt', 'some words '.repeat(60_000));
@@ -175,12 +181,28 @@ describe('a failure leaves what existed', () => {
     expectOld(before);
   });
 
+  test('stopped by a signal in the midst of a block', async () => {
+    const before = await old();
+    // Long lines: nothing has come back from the threads when the signal does.
+    const input = file('a.jsonl', lines(Array.from({ length: 20 }, () => ({ text: 'a b '.repeat(500_000) }))));
+    const controller = new AbortController();
+    const running = preprocess(options([input], { workers: 2, signal: controller.signal }));
+    setTimeout(() => controller.abort(), 50);
+    await expect(running).rejects.toMatchObject({ name: 'AbortError' });
+    expectOld(before);
+  });
+
   test('nothing to tokenize', async () => {
     const before = await old();
     await expect(preprocess(options([file('empty.jsonl', '\n\n'), file('empty.txt', '')]))).rejects.toThrow(
       /there is no text to tokenize/,
     );
-    await expect(preprocess(options([join(folder, 'none.jsonl')]))).rejects.toThrow(MegatronError);
+    expectOld(before);
+    // Found before the first input is read.
+    const sound = file('sound.jsonl', lines([{ text: 'a' }]));
+    const onProgress = () => expect.unreachable();
+    await expect(preprocess(options([sound, join(folder, 'none.jsonl')], { onProgress }))).rejects.toThrow(/ENOENT/);
+    await expect(preprocess(options([sound, folder], { onProgress }))).rejects.toThrow(/it is a folder/);
     expectOld(before);
   });
 

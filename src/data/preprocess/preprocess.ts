@@ -2,6 +2,7 @@
 
 import { statSync } from 'node:fs';
 import { DataError, UsageError } from '../../base/errors.ts';
+import { fileError } from '../../base/files.ts';
 import { optimalDtype } from '../indexed-dataset/format.ts';
 import type { StoredTokens } from '../indexed-dataset/writer.ts';
 import { readBlocks } from '../text/blocks.ts';
@@ -72,10 +73,7 @@ export async function preprocess(options: PreprocessOptions): Promise<Preprocess
   if (!Number.isSafeInteger(workers) || workers < 1 || workers > 1024) {
     throw new UsageError(`cannot work with ${workers} threads`, { remedy: 'Give --workers a number from 1 to 1024.' });
   }
-  const totalBytes = options.inputs.reduce(
-    (sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0),
-    0,
-  );
+  const totalBytes = options.inputs.reduce((sum, path) => sum + sizeOf(path), 0);
   const tokenizer = createTokenizer(options.tokenizer);
   const end = endOfDocument(tokenizer, options.appendEod);
   const encode: EncodeOptions = { jsonKeys, skipInvalid: options.skipInvalid === true };
@@ -85,14 +83,24 @@ export async function preprocess(options: PreprocessOptions): Promise<Preprocess
     workers === 1 ? createLocalEncoder(tokenizer, encode) : createEncoderPool(workers, options.tokenizer, encode);
   let bytesRead = 0;
   let skipped = 0;
-  for await (const encoded of inOrder(encoder, jobs(options, tokenizer, signal), 2 * workers)) {
+  // Threads in the midst of a long document end at once.
+  const stop = () => void encoder[Symbol.asyncDispose]();
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    for await (const encoded of inOrder(encoder, jobs(options, tokenizer, signal), 2 * workers)) {
+      signal?.throwIfAborted();
+      outputs.write(encoded);
+      bytesRead += encoded.consumedBytes;
+      skipped += encoded.invalid.length;
+      for (const invalid of encoded.invalid) options.onInvalid?.(invalid);
+      const { documents, tokens } = outputs;
+      options.onProgress?.({ bytesRead, totalBytes, documents, tokens, skipped, seconds: seconds() });
+    }
+  } catch (error) {
     signal?.throwIfAborted();
-    outputs.write(encoded);
-    bytesRead += encoded.consumedBytes;
-    skipped += encoded.invalid.length;
-    for (const invalid of encoded.invalid) options.onInvalid?.(invalid);
-    const { documents, tokens } = outputs;
-    options.onProgress?.({ bytesRead, totalBytes, documents, tokens, skipped, seconds: seconds() });
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', stop);
   }
   signal?.throwIfAborted();
   if (outputs.tokens === 0) {
@@ -101,6 +109,17 @@ export async function preprocess(options: PreprocessOptions): Promise<Preprocess
     });
   }
   return outputs.finish().map((summary) => ({ ...summary, skipped, inputBytes: bytesRead, seconds: seconds() }));
+}
+
+/** Every input is looked at before any work, so that a name misspelt is not found out hours later. */
+function sizeOf(path: string): number {
+  try {
+    const found = statSync(path);
+    if (!found.isDirectory()) return found.size;
+  } catch (error) {
+    throw fileError(`cannot read ${path}`, error);
+  }
+  throw new UsageError(`cannot read ${path}: it is a folder`, { remedy: 'Name the files inside it with --input.' });
 }
 
 function keysOf(options: PreprocessOptions): readonly string[] {
