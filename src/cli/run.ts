@@ -4,6 +4,7 @@ import { MegatronError, messageOf, UsageError } from '../base/errors.ts';
 import { commandHelp, entry } from '../config/help.ts';
 import { suggestName } from '../config/suggest.ts';
 import type { CommandContext } from './command-module.ts';
+import { InterruptedError } from './interrupt.ts';
 import type { RunnableCommand } from './registry.ts';
 import { version } from './version.ts';
 
@@ -19,7 +20,7 @@ const defaultColumns = 100;
 /**
  * Runs `megatron` with the words after its name.
  *
- * @returns exit code: 0 done, 1 failed, 2 wrong usage
+ * @returns exit code: 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n
  */
 export async function runCli(args: readonly string[], options: CliOptions): Promise<number> {
   const { commands, stdout, stderr } = options;
@@ -42,6 +43,7 @@ export async function runCli(args: readonly string[], options: CliOptions): Prom
   } catch (error) {
     const debug = args.includes('--debug') || isOn(options.environment.MEGATRON_DEBUG);
     stderr.write(describeError(error, debug));
+    if (error instanceof InterruptedError) return error.exitCode;
     return error instanceof UsageError ? 2 : 1;
   }
 }

@@ -14,7 +14,7 @@ export function commandHelp(command: Command<unknown>, columns: number): string 
   const width = Math.min(Math.max(columns, narrowest), widest);
   const needed = command.flags.filter((known) => known.required).map(signature);
   const lines = [
-    `megatron ${command.name}: ${command.summary}`,
+    ...wrap(`megatron ${command.name}: ${command.summary}`, width, 2),
     '',
     ...wrap(`Usage: megatron ${[command.name, ...needed, '[options]'].join(' ')}`, width, 7),
   ];
@@ -75,14 +75,15 @@ function valueWord(known: Flag): string {
 }
 
 function describe(known: Flag): string {
-  const choices = known.choices.length > 0 ? `: ${known.choices.join(', ')}` : '';
-  return `${known.help}${choices}${defaultWords(known)}`;
+  const notes = [known.choices.length > 0 ? known.choices.join(', ') : '', defaultWords(known)];
+  const inBrackets = notes.filter((note) => note !== '').join('; ');
+  return inBrackets === '' ? known.help : `${known.help} (${inBrackets})`;
 }
 
 function defaultWords(known: Flag): string {
-  if (known.default !== undefined) return ` (default: ${known.default})`;
+  if (known.required) return 'required';
+  if (known.default !== undefined) return `default: ${known.default}`;
   const value = known.defaultValue;
-  if (value === undefined || value === false) return known.required ? ' (required)' : '';
-  const words = Array.isArray(value) ? value.join(' ') : String(value);
-  return words === '' ? '' : ` (default: ${words})`;
+  if (value === undefined || value === false || value === '') return '';
+  return `default: ${Array.isArray(value) ? value.join(' ') : String(value)}`;
 }

@@ -1,0 +1,134 @@
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { DataError, UsageError } from '../base/errors.ts';
+import { type Command, defineCommand, parseCommandLine } from '../config/command.ts';
+import { flag } from '../config/flag.ts';
+import { InterruptedError, interruptible } from './interrupt.ts';
+import type { RunnableCommand } from './registry.ts';
+import { describeError, runCli } from './run.ts';
+
+function command(name: string, work: (size: number) => number): RunnableCommand {
+  const definition: Command<{ size: number }> = defineCommand({
+    name,
+    summary: `does ${name}`,
+    examples: [],
+    schema: z.object({
+      size: flag(z.int().default(1), { group: 'Model', help: 'size' }),
+      debug: flag(z.boolean().default(false), { group: 'Engine', help: 'stack' }),
+    }),
+    resolve: (options) => options,
+  });
+  return {
+    command: definition,
+    async run(args) {
+      const line = parseCommandLine(definition, args);
+      return line.help ? 'help' : work(line.config.size);
+    },
+  };
+}
+
+const commands = [
+  command('measure', (size) => size),
+  command('pretrain gpt', () => {
+    throw new DataError('the file is damaged', { remedy: 'Make it again.' });
+  }),
+  command('pretrain bert', () => {
+    throw new TypeError('x is not a function');
+  }),
+];
+
+async function cli(args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
+  let stdout = '';
+  let stderr = '';
+  const code = await runCli(args, {
+    commands,
+    environment,
+    stdout: { columns: 80, write: (text) => (stdout += text) },
+    stderr: { write: (text) => (stderr += text) },
+  });
+  return { code, stdout, stderr };
+}
+
+describe('runCli', () => {
+  it('runs a command with its options and passes its exit code on', async () => {
+    expect(await cli(['measure', '--size', '0'])).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect((await cli(['measure', '--size', '3'])).code).toBe(3);
+  });
+
+  it('prints help on all commands, on one, and the version', async () => {
+    for (const args of [[], ['--help'], ['-h'], ['help']]) {
+      const { code, stdout } = await cli(args);
+      expect(code).toBe(0);
+      expect(stdout).toMatch(/measure +does measure\n/);
+      expect(stdout).toContain('MEGATRON_NO_APT=1');
+    }
+    expect((await cli(['measure', '--help'])).stdout).toContain('--size N');
+    expect((await cli(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it('answers wrong usage with 2, the mistake and the fix', async () => {
+    expect(await cli(['mesure'])).toMatchObject({
+      code: 2,
+      stderr: 'megatron: there is no command "mesure"\nDid you mean megatron measure?\n',
+    });
+    expect(await cli(['pretrain'])).toMatchObject({
+      code: 2,
+      stderr:
+        'megatron: megatron pretrain needs one more word\nWrite megatron pretrain gpt, or megatron pretrain bert.\n',
+    });
+    expect((await cli(['pretrain', 'gtp'])).stderr).toContain('does not know "gtp"');
+    expect((await cli(['--size', '3', 'measure'])).stderr).toContain('--size comes before the command');
+    expect(await cli(['measure', '--sise', '3'])).toMatchObject({
+      code: 2,
+      stderr: 'megatron: unknown option --sise\nDid you mean --size?\n',
+    });
+  });
+
+  it('answers failures with 1 and one clear message, without a stack', async () => {
+    expect(await cli(['pretrain', 'gpt'])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'megatron: the file is damaged\nMake it again.\n',
+    });
+    const { code, stderr } = await cli(['pretrain', 'bert']);
+    expect(code).toBe(1);
+    expect(stderr).toContain('unexpected error: x is not a function');
+    expect(stderr).not.toContain('    at ');
+  });
+
+  it('prints the stack with --debug or MEGATRON_DEBUG', async () => {
+    expect((await cli(['pretrain', 'gpt', '--debug'])).stderr).toContain('    at ');
+    expect((await cli(['pretrain', 'gpt'], { MEGATRON_DEBUG: '1' })).stderr).toContain('    at ');
+    expect((await cli(['pretrain', 'gpt'], { MEGATRON_DEBUG: '0' })).stderr).not.toContain('    at ');
+  });
+});
+
+describe('describeError', () => {
+  it('names the causes with --debug', () => {
+    const error = new UsageError('outer', { cause: new Error('inner') });
+    expect(describeError(error, true)).toContain('Error: inner');
+    expect(describeError(error, false)).toBe('megatron: outer\n');
+    expect(describeError('a word', false)).toContain('unexpected error: a word');
+  });
+});
+
+describe('interruptible', () => {
+  it('turns the first signal into an abort with the exit code of the shell, and leaves no listener', () => {
+    const before = process.listenerCount('SIGINT');
+    {
+      using interrupt = interruptible('Nothing was written.');
+      expect(process.listenerCount('SIGINT')).toBe(before + 1);
+      process.emit('SIGINT');
+      expect(process.listenerCount('SIGINT')).toBe(before);
+      expect(interrupt.signal.aborted).toBe(true);
+      const reason: unknown = interrupt.signal.reason;
+      expect(reason).toBeInstanceOf(InterruptedError);
+      expect(reason).toMatchObject({ exitCode: 130, message: 'stopped by SIGINT', remedy: 'Nothing was written.' });
+    }
+    {
+      using interrupt = interruptible('');
+      expect(interrupt.signal.aborted).toBe(false);
+    }
+    expect(process.listenerCount('SIGINT')).toBe(before);
+  });
+});
