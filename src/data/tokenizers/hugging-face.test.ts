@@ -81,6 +81,12 @@ describe('tokenizer.json', () => {
     expect(new Set(fixture.cases.map((one) => load(one.tokenizer).identity)).size).toBe(fixture.cases.length);
   });
 
+  it('says so where a text is too long for the library', () => {
+    expect(() => load(named('unigram')).encode('word '.repeat(60_000))).toThrow(
+      /a text of 300000 characters cannot be encoded/,
+    );
+  });
+
   const damaged: readonly (readonly [what: string, file: unknown, message: RegExp])[] = [
     ['cut off', '{"model": {', /is not JSON/],
     ['a list', [], /not a Hugging Face tokenizer/],

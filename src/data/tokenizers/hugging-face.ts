@@ -154,7 +154,17 @@ function createFromLibrary(file: Record<string, unknown>, added: readonly AddedT
       JSON.stringify([file.normalizer, file.pre_tokenizer, file.model, file.added_tokens]),
     ]),
     encodesInPieces: false,
-    encode: (text) => Int32Array.from(encoder.encode(text.toWellFormed(), { add_special_tokens: false }).ids),
+    encode(text) {
+      try {
+        return Int32Array.from(encoder.encode(text.toWellFormed(), { add_special_tokens: false }).ids);
+      } catch (error) {
+        // The library passes the tokens of one pre-token as arguments of a call: some 100,000 are more than the stack holds.
+        throw new DataError(`${path}: a text of ${text.length} characters cannot be encoded: ${messageOf(error)}`, {
+          cause: error,
+          remedy: 'Split long documents: this kind of tokenizer takes about 100,000 characters at once.',
+        });
+      }
+    },
     decode(ids) {
       const list = Array.from(ids);
       list.forEach(check);

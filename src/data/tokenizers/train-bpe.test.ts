@@ -62,7 +62,7 @@ describe('trainByteLevelBpe', () => {
           expect({ tokens, merges }).toEqual(trainPlainly(texts, vocabSize, minFrequency));
         },
       ),
-      { numRuns: 300, seed: 5 },
+      { numRuns: 120, seed: 5 },
     );
   });
 
