@@ -118,7 +118,7 @@ describe('the output is the same for every number of threads', () => {
     content.splice(3000, 0, '{"body": "no text"}');
     const input = file('a.jsonl', content.join('\n'));
     const results: unknown[] = [];
-    for (const workers of [1, 2, 3, 5]) {
+    for (const workers of [1, 2, 5]) {
       const invalid: number[] = [];
       let progress = 0;
       const [summary] = await preprocess(
@@ -149,7 +149,7 @@ describe('the output is the same for every number of threads', () => {
     documents[5900] = '{"text": 1}';
     documents[2500] = '{"text": ';
     const input = file('a.jsonl', documents.join('\n'));
-    for (const workers of [1, 2, 3]) {
+    for (const workers of [1, 3]) {
       const error: unknown = await preprocess(options([input], { workers })).catch((caught: unknown) => caught);
       expect(error).toBeInstanceOf(DataError);
       expect((error as DataError).message).toMatch(/a\.jsonl:2501: not JSON/);
@@ -184,7 +184,7 @@ describe('a failure leaves what existed', () => {
   test('stopped by a signal in the midst of a block', async () => {
     const before = await old();
     // Long lines: nothing has come back from the threads when the signal does.
-    const input = file('a.jsonl', lines(Array.from({ length: 20 }, () => ({ text: 'a b '.repeat(500_000) }))));
+    const input = file('a.jsonl', lines(Array.from({ length: 12 }, () => ({ text: 'a b '.repeat(200_000) }))));
     const controller = new AbortController();
     const running = preprocess(options([input], { workers: 2, signal: controller.signal }));
     setTimeout(() => controller.abort(), 50);
