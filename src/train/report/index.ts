@@ -1,0 +1,24 @@
+/** What training tells: log lines, metrics, TensorBoard, charts. */
+
+export type { Chart, ChartBaseline, ChartSeries } from './chart.ts';
+export {
+  hardwareFlopsPerToken,
+  modelFlopsPerToken,
+  palmFlopsPerToken,
+  type Recomputation,
+  type TransformerShape,
+} from './flops.ts';
+export {
+  formatArguments,
+  formatMemoryLine,
+  formatParameterLine,
+  formatTimers,
+  formatTrainingLine,
+  formatValidationBlock,
+  perplexity,
+  type TrainingLogEntry,
+} from './log-lines.ts';
+export { type IterationMetrics, MetricsFile, metricsLine, readMetrics } from './metrics-file.ts';
+export { lineChart, type SvgSize } from './svg-chart.ts';
+export { megatronScalars, type TensorBoardOptions, TensorBoardWriter } from './tensorboard.ts';
+export { sparkline, type TerminalSize, terminalChart } from './terminal-chart.ts';
