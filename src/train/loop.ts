@@ -61,8 +61,14 @@ export interface LoopEvents {
   validated?(record: ValidationRecord): void;
   /** At the end of an iteration that was logged or validated. */
   recorded?(log: LogRecord, validation: ValidationRecord | undefined): void;
+  /** After a checkpoint is safe. */
+  saved?(saved: { readonly iteration: number; readonly folder: string; readonly warnings: readonly string[] }): void;
+}
+
+/** What the loop asks of its caller. */
+export interface LoopHooks extends LoopEvents {
   /** Called when it is time to save; must have saved when it returns. */
-  save?(progress: Readonly<Progress>): void;
+  save?(): void;
 }
 
 /**
@@ -75,7 +81,7 @@ export async function trainLoop<Batch>(
   optimizer: AdamW,
   progress: Progress,
   options: LoopOptions,
-  events: LoopEvents = {},
+  hooks: LoopHooks = {},
 ): Promise<ExitReason> {
   const microBatches = options.globalBatchSize / options.microBatchSize;
   const stream = task.trainBatches(progress.consumedSamples);
@@ -85,7 +91,7 @@ export async function trainLoop<Batch>(
   let savedAt = progress.iteration;
   const save = (): void => {
     if (savedAt === progress.iteration) return;
-    events.save?.(progress);
+    hooks.save?.();
     savedAt = progress.iteration;
   };
 
@@ -104,7 +110,7 @@ export async function trainLoop<Batch>(
     const elapsedMs = performance.now() - start;
     logTime += elapsedMs;
     logSteps++;
-    events.stepped?.({ iteration, loss, elapsedMs });
+    hooks.stepped?.({ iteration, loss, elapsedMs });
 
     const isLast = iteration === options.trainIters;
     const isValidated = options.evalIters > 0 && (iteration % options.evalInterval === 0 || isLast);
@@ -115,9 +121,9 @@ export async function trainLoop<Batch>(
         elapsedMs: logTime / logSteps,
       };
       [progress.lossSum, progress.lossCount, logTime, logSteps] = [0, 0, 0, 0];
-      events.logged?.(log);
-      const validation = isValidated ? validate(task, iteration, options, events) : undefined;
-      events.recorded?.(log, validation);
+      hooks.logged?.(log);
+      const validation = isValidated ? validate(task, iteration, options, hooks) : undefined;
+      hooks.recorded?.(log, validation);
     }
     if (iteration % options.saveInterval === 0) save();
 
@@ -129,7 +135,7 @@ export async function trainLoop<Batch>(
     await setImmediate();
   }
   save();
-  testAtEnd(task, progress.iteration, options, events);
+  testAtEnd(task, progress.iteration, options, hooks);
   return 'finished';
 }
 
@@ -142,7 +148,7 @@ function validate<Batch>(
 ): ValidationRecord | undefined {
   const { evalIters, evalInterval, globalBatchSize } = options;
   const before = Math.ceil(iteration / evalInterval) - 1;
-  const stream = task.validationBatches?.(before * evalIters * globalBatchSize);
+  const stream = task.validationBatches(before * evalIters * globalBatchSize);
   if (!stream) return undefined;
   const loss = evaluateAll(task, stream, options, events);
   const record: ValidationRecord = { iteration, split: 'validation', loss };
@@ -151,7 +157,7 @@ function validate<Batch>(
 }
 
 function testAtEnd<Batch>(task: TrainTask<Batch>, iteration: number, options: LoopOptions, events: LoopEvents): void {
-  const stream = options.evalIters > 0 ? task.testBatches?.() : undefined;
+  const stream = options.evalIters > 0 ? task.testBatches() : undefined;
   if (!stream) return;
   const loss = evaluateAll(task, stream, options, events);
   events.validated?.({ iteration, split: 'test', loss });

@@ -6,116 +6,80 @@ import type { ProgressStream } from '../base/progress.ts';
 import { hasCheckpoint, openCheckpoint } from '../checkpoint/index.ts';
 import type { PretrainGptConfig } from '../config/pretrain-gpt.ts';
 import { tokenizerSource } from '../config/shared-flags.ts';
-import { createBatchSource } from '../data/gpt/batches.ts';
-import { buildDatasets } from '../data/gpt/build.ts';
-import type { SampleDataset } from '../data/gpt/dataset.ts';
-import { createMockDataset } from '../data/gpt/mock.ts';
-import { sampleCounts, splitNames } from '../data/gpt/split.ts';
-import { createTokenizer } from '../data/tokenizers/create-tokenizer.ts';
-import type { Tokenizer } from '../data/tokenizers/tokenizer.ts';
-import { paddedVocabSize } from '../model/config.ts';
+import type { MicroBatch } from '../data/gpt/batches.ts';
+import {
+  buildDatasets,
+  buildMockDatasets,
+  createBatchSource,
+  createTokenizer,
+  type SampleDataset,
+  sampleCounts,
+  type Tokenizer,
+} from '../data/index.ts';
+import { type GptConfig, paddedVocabSize } from '../model/config.ts';
 import { GptModel } from '../model/gpt.ts';
-import { AdamW } from '../optim/adamw.ts';
+import type { Engine } from '../tensor/engine.ts';
 import { createEngine } from '../tensor/engines/select.ts';
 import { architectureRecord, assertSameArchitecture, modelOfRun } from './gpt-architecture.ts';
-import { type GptBatches, gptTask } from './gpt-task.ts';
-import { type ExitReason, type LoopEvents, type Progress, trainLoop } from './loop.ts';
+import { countLossTerms, gptLossSum } from './gpt-loss.ts';
+import type { ExitReason, LoopEvents } from './loop.ts';
+import { type Datasets, pretrain, type RunIdentity, type RunStart } from './pretrain.ts';
 import { modelFlopsPerToken, palmFlopsPerToken } from './report/flops.ts';
-import { closingWords, createRunReport, memoryWords } from './run-report.ts';
+import { closingWords, createRunReport, type RunReport } from './run-report.ts';
 import { assertSameTokenizer, portableSource, tokenizerAttachments, tokenizerRecord } from './tokenizer-files.ts';
-import { loadTraining, saveTraining } from './training-checkpoint.ts';
 
 export interface PretrainStreams {
   readonly stdout: ProgressStream;
   readonly stderr: ProgressStream;
   /** Asks for an orderly end. */
   readonly signal?: AbortSignal;
-  /** Called besides the run's own reports. */
+  /** Told besides the run's own reports. */
   readonly events?: LoopEvents;
   /** Megatron's log lines; default true. */
   readonly logLines?: boolean;
 }
 
-export interface PretrainResult {
-  readonly reason: ExitReason;
-  readonly iteration: number;
-}
-
 /** @throws MegatronError of the kind that fits, before anything is written where the configuration cannot work. */
-export async function pretrainGpt(config: PretrainGptConfig, streams: PretrainStreams): Promise<PretrainResult> {
-  const { stderr } = streams;
+export async function pretrainGpt(
+  config: PretrainGptConfig,
+  streams: PretrainStreams,
+): Promise<{ readonly reason: ExitReason; readonly iteration: number }> {
   const startedAt = performance.now();
-  const notify = (message: string): void => void stderr.write(`${message}\n`);
+  const notify = (message: string): void => void streams.stderr.write(`${message}\n`);
   refuseToMixRuns(config);
   using resources = new DisposableStack();
   const checkpoint = config.load === undefined ? undefined : resources.use(openCheckpoint(config.load));
   const tokenizer = config.vocabSize === undefined ? createTokenizer(tokenizerSource(config)) : undefined;
-  if (checkpoint && tokenizer) assertSameTokenizer(checkpoint, tokenizer);
-  const vocabSize = config.vocabSize ?? tokenizer?.vocabSize ?? 0;
-  const modelConfig = modelOfRun(config, vocabSize);
-  if (checkpoint) assertSameArchitecture(checkpoint, modelConfig);
-
-  const batches = openBatches(config, vocabSize, tokenizer, resources, notify);
-  const { device, numThreads: threads } = config;
+  const modelConfig = modelOfRun(config, config.vocabSize ?? tokenizer?.vocabSize ?? 0);
+  if (checkpoint) {
+    if (tokenizer) assertSameTokenizer(checkpoint, tokenizer);
+    assertSameArchitecture(checkpoint, modelConfig);
+  }
+  const datasets = openDatasets(config, modelConfig.vocabSize, tokenizer, resources, notify);
+  const { device, numThreads: threads, weightDecay } = config;
   const engine = resources.use(await createEngine({ device, threads, notify }));
-  const model = new GptModel(modelConfig);
-  model.parameters.allocate(engine);
-  const { adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon, weightDecay } = config;
-  const optimizer = resources.use(new AdamW(model.parameters, { beta1, beta2, epsilon, weightDecay }));
-  const progress: Progress = { iteration: 0, consumedSamples: 0, lossSum: 0, lossCount: 0 };
-  if (checkpoint) loadTraining(checkpoint, { parameters: model.parameters, optimizer, progress });
-  else model.parameters.initialize(config.seed);
 
-  const { numLayers, hiddenSize, seqLength: sequenceLength, save } = config;
-  const parameterCount = model.parameters.count;
-  const report = resources.use(
-    createRunReport({
+  let report: RunReport | undefined;
+  const { adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon } = config;
+  const { reason, iteration } = await pretrain(
+    () => new GptModel(modelConfig),
+    () => datasets,
+    (batch, model, training) => gptLossSum(engine, model, batch, training),
+    {
+      ...config,
       engine,
-      trainIters: config.trainIters,
-      globalBatchSize: config.globalBatchSize,
-      tokensPerSample: sequenceLength,
-      modelFlopsPerToken: modelFlopsPerToken({
-        ...{ numLayers, hiddenSize, sequenceLength },
-        vocabularySize: paddedVocabSize(modelConfig),
-      }),
-      palmFlopsPerToken: palmFlopsPerToken({ numLayers, hiddenSize, sequenceLength, parameterCount }),
-      startIteration: progress.iteration,
-      save,
-      tensorboardDir: config.tensorboardDir,
-      ...streams,
-    }),
-  );
-  report.note(`engine: ${engine.backend.description}`);
-  report.note(`model: ${formatInteger(parameterCount)} parameters, vocabulary ${formatInteger(vocabSize)}`);
-  if (checkpoint) report.note(`going on from ${checkpoint.folder}, iteration ${progress.iteration}`);
-
-  const settings = tokenizer ? { tokenizerSource: portableSource(tokenizerSource(config)) } : {};
-  const attachments = tokenizer ? tokenizerAttachments(tokenizerSource(config)) : [];
-  const saveNow = (folder: string): void => {
-    const { warnings } = saveTraining(
-      { parameters: model.parameters, optimizer, progress },
-      {
-        folder,
-        retain: config.saveRetain,
-        architecture: architectureRecord(modelConfig),
-        tokenizer: tokenizer ? tokenizerRecord(tokenizer) : null,
-        attachments,
-        tokensPerSample: sequenceLength,
-        settings,
+      adam: { beta1, beta2, epsilon, weightDecay },
+      signal: streams.signal,
+      load: checkpoint,
+      identity: runIdentity(config, modelConfig, tokenizer),
+      report: (start) => {
+        report = resources.use(openReport(config, modelConfig, engine, start, streams));
+        return joinEvents(report.events, streams.events ?? {});
       },
-    );
-    for (const warning of warnings) report.note(`warning: ${warning}`);
-    report.note(`saved iteration ${progress.iteration} in ${folder}`);
-  };
-  const { signal } = streams;
-  const events = joinEvents(
-    report.events,
-    streams.events ?? {},
-    save === undefined ? {} : { save: () => saveNow(save) },
+    },
   );
-  const reason = await trainLoop(gptTask(engine, model, batches), optimizer, progress, { ...config, signal }, events);
-  report.note(`${closingWords(reason, progress.iteration, startedAt, save)} (${memoryWords(engine)})`);
-  return { reason, iteration: progress.iteration };
+  report?.note(closingWords(reason, iteration, startedAt, config.save, engine));
+  return { reason, iteration };
 }
 
 /** A new run must not write among the checkpoints of another. */
@@ -126,61 +90,86 @@ function refuseToMixRuns({ save, load }: PretrainGptConfig): void {
   });
 }
 
-function openBatches(
+function runIdentity(config: PretrainGptConfig, model: GptConfig, tokenizer: Tokenizer | undefined): RunIdentity {
+  const source = tokenizer && tokenizerSource(config);
+  return {
+    architecture: architectureRecord(model),
+    tokenizer: tokenizer ? tokenizerRecord(tokenizer) : null,
+    attachments: source ? tokenizerAttachments(source) : [],
+    settings: source ? { tokenizerSource: portableSource(source) } : {},
+    tokensPerSample: config.seqLength,
+  };
+}
+
+function openReport(
+  config: PretrainGptConfig,
+  modelConfig: GptConfig,
+  engine: Engine,
+  { model, iteration }: RunStart<GptModel>,
+  streams: PretrainStreams,
+): RunReport {
+  const { numLayers, hiddenSize, seqLength: sequenceLength } = config;
+  const shape = { numLayers, hiddenSize, sequenceLength };
+  const parameterCount = model.parameters.count;
+  const report = createRunReport({
+    engine,
+    trainIters: config.trainIters,
+    globalBatchSize: config.globalBatchSize,
+    tokensPerSample: sequenceLength,
+    modelFlopsPerToken: modelFlopsPerToken({ ...shape, vocabularySize: paddedVocabSize(modelConfig) }),
+    palmFlopsPerToken: palmFlopsPerToken({ ...shape, parameterCount }),
+    startIteration: iteration,
+    save: config.save,
+    tensorboardDir: config.tensorboardDir,
+    ...streams,
+  });
+  report.note(`engine: ${engine.backend.description}`);
+  const size = `${formatInteger(parameterCount)} parameters, vocabulary ${formatInteger(modelConfig.vocabSize)}`;
+  report.note(`model: ${size}`);
+  if (iteration > 0) report.note(`going on after iteration ${iteration}`);
+  return report;
+}
+
+function openDatasets(
   config: PretrainGptConfig,
   vocabSize: number,
   tokenizer: Tokenizer | undefined,
   resources: DisposableStack,
   notify: (message: string) => void,
-): GptBatches {
-  const { seqLength, microBatchSize, seed } = config;
-  const samples = sampleCounts(config);
-  const eodId = tokenizer?.endOfDocument;
-  const datasets: Partial<Record<(typeof splitNames)[number], SampleDataset | undefined>> = config.dataPath
-    ? resources.use(
-        buildDatasets({
-          ...{ dataPath: config.dataPath, split: config.split, samples, sequenceLength: seqLength, seed, vocabSize },
-          ...(config.dataCachePath === undefined ? {} : { cachePath: config.dataCachePath }),
-          warn: notify,
-        }),
-      )
-    : Object.fromEntries(
-        splitNames.map((name) => [
-          name,
-          createMockDataset({
-            name,
-            length: samples[name],
-            sequenceLength: seqLength,
-            vocabSize,
-            seed,
-            endOfDocument: eodId,
-          }),
-        ]),
-      );
+): Datasets<MicroBatch> {
+  const { dataPath, seqLength, microBatchSize, seed, split, dataCachePath: cachePath } = config;
   const { resetPositionIds, resetAttentionMask, eodMaskLoss } = config;
-  const open = (dataset: SampleDataset, consumedSamples: number) =>
-    createBatchSource({
-      ...{ dataset, microBatchSize, seqLength, consumedSamples, eodId },
-      ...{ resetPositionIds, resetAttentionMask, eodMaskLoss },
-    });
-  const { train, valid, test } = datasets;
+  const endOfDocument = tokenizer?.endOfDocument;
+  const common = { samples: sampleCounts(config), sequenceLength: seqLength, seed, vocabSize, split };
+  const { train, valid, test } = dataPath
+    ? resources.use(buildDatasets({ ...common, dataPath, warn: notify, ...(cachePath ? { cachePath } : {}) }))
+    : buildMockDatasets({ ...common, endOfDocument });
   if (!train)
     throw new DataError('the run has no training data', { remedy: 'Give the first weight of --split a value.' });
+  const open = (dataset: SampleDataset, consumedSamples: number) =>
+    createBatchSource({
+      ...{ dataset, microBatchSize, seqLength, consumedSamples, eodId: endOfDocument },
+      ...{ resetPositionIds, resetAttentionMask, eodMaskLoss },
+    });
   return {
     train: (consumedSamples) => open(train, consumedSamples),
-    ...(valid ? { validation: (consumedSamples) => open(valid, consumedSamples) } : {}),
+    ...(valid ? { validation: (consumedSamples: number) => open(valid, consumedSamples) } : {}),
     ...(test ? { test: () => open(test, 0) } : {}),
+    countTerms: countLossTerms,
   };
 }
 
 /** One set of events that calls several, in order. */
 function joinEvents(...all: readonly LoopEvents[]): LoopEvents {
+  const tell = (call: (events: LoopEvents) => void): void => {
+    for (const events of all) call(events);
+  };
   return {
-    stepped: (step) => all.forEach((events) => events.stepped?.(step)),
-    logged: (record) => all.forEach((events) => events.logged?.(record)),
-    validating: (done, total) => all.forEach((events) => events.validating?.(done, total)),
-    validated: (record) => all.forEach((events) => events.validated?.(record)),
-    recorded: (log, validation) => all.forEach((events) => events.recorded?.(log, validation)),
-    save: (progress) => all.forEach((events) => events.save?.(progress)),
+    stepped: (step) => tell((events) => events.stepped?.(step)),
+    logged: (record) => tell((events) => events.logged?.(record)),
+    validating: (done, total) => tell((events) => events.validating?.(done, total)),
+    validated: (record) => tell((events) => events.validated?.(record)),
+    recorded: (log, validation) => tell((events) => events.recorded?.(log, validation)),
+    saved: (saved) => tell((events) => events.saved?.(saved)),
   };
 }

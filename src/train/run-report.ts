@@ -5,7 +5,7 @@ import { formatBytes, formatCount, formatDuration } from '../base/format.ts';
 import { ProgressLine, type ProgressStream, progressText } from '../base/progress.ts';
 import { memoryKinds } from '../tensor/allocator.ts';
 import type { Engine } from '../tensor/engine.ts';
-import type { LogRecord, LoopEvents, ValidationRecord } from './loop.ts';
+import type { ExitReason, LogRecord, LoopEvents, ValidationRecord } from './loop.ts';
 import { formatMemoryLine, formatTrainingLine, formatValidationBlock, perplexity } from './report/log-lines.ts';
 import { type IterationMetrics, MetricsFile } from './report/metrics-file.ts';
 import { TensorBoardWriter } from './report/tensorboard.ts';
@@ -95,6 +95,10 @@ export function createRunReport(options: RunReportOptions): RunReport {
       if (metrics) metrics.append(entry);
       if (board) board.scalars(record.iteration, boardValues(entry));
     },
+    saved: ({ iteration, folder, warnings }) => {
+      for (const warning of warnings) line.log(`warning: ${warning}`);
+      line.log(`saved iteration ${iteration} in ${folder}`);
+    },
   };
   const owned = resources.move();
   return {
@@ -166,14 +170,18 @@ function boardValues(entry: IterationMetrics): Record<string, number> {
 }
 
 /** The words with which a run ends. */
-export function closingWords(reason: string, iteration: number, startedAt: number, folder: string | undefined): string {
+export function closingWords(
+  reason: ExitReason,
+  iteration: number,
+  startedAt: number,
+  folder: string | undefined,
+  engine: Engine,
+): string {
   const time = formatDuration(performance.now() - startedAt);
-  if (reason === 'finished') return `training finished: iteration ${iteration}, ${time}`;
+  const memory = `peak memory ${formatBytes(engine.memory.count().peak, { binary: true })}`;
+  if (reason === 'finished') return `training finished: iteration ${iteration}, ${time}, ${memory}`;
   const goOn = folder
-    ? `Saved in ${folder}; the same command with --load ${folder} goes on.`
-    : 'Nothing was saved (no --save).';
-  return `stopped by ${reason} after iteration ${iteration}, ${time}. ${goOn}`;
+    ? `Everything is saved; the same command with --load ${folder} goes on.`
+    : 'Nothing was saved: there is no --save.';
+  return `stopped (${reason}) after iteration ${iteration}, ${time}, ${memory}. ${goOn}`;
 }
-
-export const memoryWords = (engine: Engine): string =>
-  `peak memory ${formatBytes(engine.memory.count().peak, { binary: true })}`;

@@ -18,9 +18,9 @@ export interface TrainTask<Batch> {
   /** A stream of training micro-batches that goes on after `consumedSamples`. */
   trainBatches(consumedSamples: number): BatchStream<Batch>;
   /** Validation micro-batches, from a position in the validation data on; undefined where there are none. */
-  validationBatches?(consumedSamples: number): BatchStream<Batch>;
+  validationBatches(consumedSamples: number): BatchStream<Batch> | undefined;
   /** Test micro-batches; undefined where there are none. */
-  testBatches?(): BatchStream<Batch>;
+  testBatches(): BatchStream<Batch> | undefined;
   /** How many loss terms a batch has: what the loss is averaged over, over the whole global batch. */
   countTerms(batch: Batch): number;
   /**

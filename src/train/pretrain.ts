@@ -1,0 +1,128 @@
+/** `pretrain(modelProvider, datasetProvider, forwardStep)`: Megatron's driver, for any model made of our parameters. */
+
+import {
+  type Attachment,
+  type Checkpoint,
+  type JsonObject,
+  openCheckpoint,
+  type TokenizerRecord,
+} from '../checkpoint/index.ts';
+import { AdamW, type AdamWOptions } from '../optim/adamw.ts';
+import type { Parameters } from '../parallel/parameters.ts';
+import type { Engine } from '../tensor/engine.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { type ExitReason, type LoopEvents, type LoopOptions, type Progress, trainLoop } from './loop.ts';
+import type { BatchStream, TrainTask } from './task.ts';
+import { loadTraining, saveTraining } from './training-checkpoint.ts';
+
+/** A model as the driver sees it. */
+export interface TrainableModel {
+  readonly parameters: Parameters;
+}
+
+/** Where micro-batches come from; validation and test are optional. */
+export interface Datasets<Batch> {
+  train(consumedSamples: number): BatchStream<Batch>;
+  validation?(consumedSamples: number): BatchStream<Batch>;
+  test?(): BatchStream<Batch>;
+  /** Loss terms of a batch: what the loss is averaged over. */
+  countTerms(batch: Batch): number;
+}
+
+export interface RunStart<Model> {
+  readonly model: Model;
+  /** 0 for a new run. */
+  readonly iteration: number;
+}
+
+export interface PretrainOptions<Model> extends Omit<LoopOptions, 'saveInterval' | 'evalIters' | 'evalInterval'> {
+  readonly engine: Engine;
+  /** Seed of the initial values. */
+  readonly seed: number;
+  readonly adam: AdamWOptions;
+  readonly evalInterval?: number;
+  readonly evalIters?: number;
+  /** Folder for checkpoints; none are saved where not given. */
+  readonly save?: string | undefined;
+  /** Default: only at the end. */
+  readonly saveInterval?: number;
+  readonly saveRetain?: number | undefined;
+  /** A checkpoint to go on from: a path, or one that is open already. */
+  readonly load?: string | Checkpoint | undefined;
+  /** What checkpoints say of the model and its data. */
+  readonly identity?: RunIdentity;
+  /** Called once the model is ready; what it returns hears all that happens. */
+  readonly report?: (start: RunStart<Model>) => LoopEvents;
+}
+
+/** What travels in a checkpoint besides the numbers. */
+export interface RunIdentity {
+  readonly architecture: JsonObject;
+  readonly tokenizer: TokenizerRecord | null;
+  readonly attachments: readonly Attachment[];
+  /** More of the training state. */
+  readonly settings: JsonObject;
+  readonly tokensPerSample: number;
+}
+
+const anonymous: RunIdentity = { architecture: {}, tokenizer: null, attachments: [], settings: {}, tokensPerSample: 1 };
+
+export interface PretrainResult<Model> {
+  readonly model: Model;
+  readonly reason: ExitReason;
+  readonly iteration: number;
+}
+
+/**
+ * Trains a model. The engine stays the caller's, the trained model lives in it.
+ *
+ * @param modelProvider makes the model: declares its parameters and no more
+ * @param datasetProvider opens the data
+ * @param forwardStep the sum of a batch's loss terms, a scalar []; dropout only where `training`
+ * @throws CheckpointError when `load` is missing, damaged or of another model; DivergenceError when the loss is no number.
+ */
+export async function pretrain<Model extends TrainableModel, Batch>(
+  modelProvider: () => Model,
+  datasetProvider: (model: Model) => Datasets<Batch>,
+  forwardStep: (batch: Batch, model: Model, training: boolean) => Tensor,
+  options: PretrainOptions<Model>,
+): Promise<PretrainResult<Model>> {
+  const { engine, save, identity = anonymous } = options;
+  using resources = new DisposableStack();
+  const model = modelProvider();
+  const { parameters } = model;
+  parameters.allocate(engine);
+  const optimizer = resources.use(new AdamW(parameters, options.adam));
+  const progress: Progress = { iteration: 0, consumedSamples: 0, lossSum: 0, lossCount: 0 };
+  const state = { parameters, optimizer, progress };
+  const { load } = options;
+  if (load === undefined) parameters.initialize(options.seed);
+  else loadTraining(typeof load === 'string' ? resources.use(openCheckpoint(load)) : load, state);
+
+  const datasets = datasetProvider(model);
+  const task: TrainTask<Batch> = {
+    engine,
+    parameters,
+    trainBatches: (consumed) => datasets.train(consumed),
+    validationBatches: (consumed) => datasets.validation?.(consumed),
+    testBatches: () => datasets.test?.(),
+    countTerms: (batch) => datasets.countTerms(batch),
+    forwardStep: (batch, training) => forwardStep(batch, model, training),
+  };
+  const events = options.report?.({ model, iteration: progress.iteration }) ?? {};
+  const loop: LoopOptions = {
+    ...options,
+    evalInterval: options.evalInterval ?? options.trainIters,
+    evalIters: options.evalIters ?? 0,
+    saveInterval: options.saveInterval ?? options.trainIters,
+  };
+  const reason = await trainLoop(task, optimizer, progress, loop, {
+    ...events,
+    save: () => {
+      if (save === undefined) return;
+      const saved = saveTraining(state, { ...identity, folder: save, retain: options.saveRetain });
+      events.saved?.({ iteration: progress.iteration, folder: saved.folder, warnings: saved.warnings });
+    },
+  });
+  return { model, reason, iteration: progress.iteration };
+}
