@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { DataError, UsageError } from '../base/errors.ts';
 import { type Command, defineCommand, parseCommandLine } from '../config/command.ts';
@@ -113,22 +113,35 @@ describe('describeError', () => {
 });
 
 describe('interruptible', () => {
-  it('turns the first signal into an abort with the exit code of the shell, and leaves no listener', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('turns a signal into an abort with the exit code of the shell, and leaves no listener', () => {
     const before = process.listenerCount('SIGINT');
     {
       using interrupt = interruptible('Nothing was written.');
       expect(process.listenerCount('SIGINT')).toBe(before + 1);
+      expect(interrupt.signal.aborted).toBe(false);
       process.emit('SIGINT');
-      expect(process.listenerCount('SIGINT')).toBe(before);
-      expect(interrupt.signal.aborted).toBe(true);
       const reason: unknown = interrupt.signal.reason;
       expect(reason).toBeInstanceOf(InterruptedError);
       expect(reason).toMatchObject({ exitCode: 130, message: 'stopped by SIGINT', remedy: 'Nothing was written.' });
     }
-    {
-      using interrupt = interruptible('');
-      expect(interrupt.signal.aborted).toBe(false);
-    }
     expect(process.listenerCount('SIGINT')).toBe(before);
+  });
+
+  it('takes signals of the same second as one, and lets a later one end the process', () => {
+    vi.useFakeTimers();
+    const before = process.listenerCount('SIGTERM');
+    using interrupt = interruptible('');
+    process.emit('SIGTERM');
+    vi.advanceTimersByTime(900);
+    process.emit('SIGTERM');
+    process.emit('SIGINT');
+    expect(interrupt.signal.reason).toMatchObject({ exitCode: 143 });
+    expect(process.listenerCount('SIGTERM')).toBe(before + 1);
+    vi.advanceTimersByTime(200);
+    expect(process.listenerCount('SIGTERM')).toBe(before);
   });
 });
