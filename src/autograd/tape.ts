@@ -1,6 +1,6 @@
 /** The tape: remembers the operators of a forward pass and runs their backward passes in reverse. */
 
-import { ShapeError } from '../base/errors.ts';
+import { EngineError, ShapeError } from '../base/errors.ts';
 import { accumulate } from '../tensor/accumulate.ts';
 import type { Engine, GradientSink, RecordedOperator, Recorder } from '../tensor/engine.ts';
 import { formatShape } from '../tensor/shape.ts';
@@ -36,13 +36,19 @@ export class Tape implements Recorder, Disposable {
    *
    * @param loss a scalar that was computed while this tape recorded.
    * @throws ShapeError when the loss has more than one element or does not depend on any leaf.
+   * @throws EngineError when the loss is not on this tape, or no longer.
    */
   backward(loss: Tensor, scale = 1): void {
     if (loss.size !== 1) throw new ShapeError(`backward needs a scalar loss, got ${formatShape(loss.shape)}`);
     if (!loss.requiresGrad) throw new ShapeError('this loss does not depend on any tensor that requires a gradient');
+    if (!this.#entries.some((entry) => entry.output === loss)) {
+      throw new EngineError('this loss is not on the tape', {
+        remedy: 'Compute it while the tape is open, and run backward once: it empties the tape.',
+      });
+    }
     const engine = this.#engine;
     engine.recorder = this.#outer;
-    const gradients = new Gradients(engine);
+    const gradients = new Gradients(engine, this.#entries);
     try {
       using seed = Tensor.from(engine, [scale], loss.shape);
       gradients.pass(loss, seed);
@@ -59,6 +65,7 @@ export class Tape implements Recorder, Disposable {
           for (const tensor of entry.saved) tensor.release();
         }
       }
+      gradients.deliver();
     } finally {
       gradients[Symbol.dispose]();
       engine.recorder = this;
@@ -75,11 +82,14 @@ export class Tape implements Recorder, Disposable {
 /** The gradients that are still on their way, by the tensor they belong to. */
 class Gradients implements GradientSink, Disposable {
   readonly #engine: Engine;
+  /** What is still on the tape. */
+  readonly #entries: readonly RecordedOperator[];
   /** Each is retained once by this map. */
   readonly #pending = new Map<Tensor, Tensor>();
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, entries: readonly RecordedOperator[]) {
     this.#engine = engine;
+    this.#entries = entries;
   }
 
   wants(input: Tensor): boolean {
@@ -106,6 +116,16 @@ class Gradients implements GradientSink, Disposable {
     this.#pending.set(input, gradient.retain());
   }
 
+  mayOverwrite(output: Tensor): boolean {
+    let made = false;
+    for (const entry of this.#entries) {
+      if (entry.saved.some((tensor) => tensor.sharesMemory(output))) return false;
+      // a reshaped leaf is an output too, but its memory is the leaf's
+      made ||= entry.output.sharesMemory(output) && !entry.inputs.some((input) => input.sharesMemory(output));
+    }
+    return made;
+  }
+
   /** Removes and returns a tensor's gradient; the caller releases it. */
   take(tensor: Tensor): Tensor | undefined {
     const gradient = this.#pending.get(tensor);
@@ -113,13 +133,18 @@ class Gradients implements GradientSink, Disposable {
     return gradient;
   }
 
-  [Symbol.dispose](): void {
-    // What is left belongs to leaves that had no `grad` yet: it becomes theirs, out of reach of any scope.
+  /** Gives what is left to its leaves: they had no `grad` yet. It becomes theirs, out of reach of any scope. */
+  deliver(): void {
     for (const [leaf, gradient] of this.#pending) {
-      leaf.grad = gradient.view(leaf.shape);
+      if (leaf.holders === 0) continue; // nobody could ever free it
+      const owned = this.#owned(leaf, gradient);
+      leaf.grad = owned.view(leaf.shape);
       this.#engine.forget(leaf.grad);
-      gradient.release();
     }
+  }
+
+  [Symbol.dispose](): void {
+    for (const gradient of this.#pending.values()) gradient.release();
     this.#pending.clear();
   }
 
@@ -129,9 +154,9 @@ class Gradients implements GradientSink, Disposable {
     return gradient;
   }
 
-  /** The pending gradient, copied first when somebody else still reads it (a gradient passed to two inputs). */
+  /** The pending gradient, copied first when its memory has another use (a gradient passed to two inputs, say). */
   #owned(input: Tensor, pending: Tensor): Tensor {
-    if (pending.holders === 1) return pending;
+    if (pending.isExclusive) return pending;
     const copy = this.#fresh(input);
     copy.data.set(pending.data);
     pending.release();

@@ -33,6 +33,11 @@ export interface GradientSink {
   into(input: Tensor, write: (destination: Tensor, accumulate: boolean) => void): void;
   /** Says that the input's gradient is `gradient` itself, so that no copy is made. */
   pass(input: Tensor, gradient: Tensor): void;
+  /**
+   * Whether this memory may take a gradient in place of its contents: an operator on the tape made it (it is not a leaf's),
+   * and no backward pass still to come reads it.
+   */
+  mayOverwrite(tensor: Tensor): boolean;
 }
 
 /** Runs kernels on one kind of hardware. */

@@ -23,6 +23,10 @@ class Storage {
     this.#holders++;
   }
 
+  get holders(): number {
+    return this.#holders;
+  }
+
   drop(): void {
     if (--this.#holders === 0) this.engine.memory.release(this.block, this.kind);
   }
@@ -156,6 +160,16 @@ export class Tensor implements Disposable {
   /** How many hold this tensor: its maker and every `retain`. */
   get holders(): number {
     return this.#retains + (this.#held ? 1 : 0);
+  }
+
+  /** Whether one holder has this tensor, and no other tensor is a view of the same memory. */
+  get isExclusive(): boolean {
+    return this.holders === 1 && this.#storage.holders === 1;
+  }
+
+  /** Whether one is a view of the other, or both of a third. */
+  sharesMemory(other: Tensor): boolean {
+    return this.#storage === other.#storage;
   }
 
   /** Gives up the maker's hold; calling it twice is harmless. */

@@ -5,7 +5,7 @@
 #include "parallel.h"
 
 extern "C" void cross_entropy_forward(const Context* context, const float* logits, const int32_t* labels, float* loss,
-                                      float* logSum, int64_t rows, int64_t entries, int64_t stride) {
+                                      float* statistics, int64_t rows, int64_t entries, int64_t stride) {
   parallelFor(context, rows, 1 + 8192 / (entries + 1), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       const float* in = logits + row * stride;
@@ -20,26 +20,28 @@ extern "C" void cross_entropy_forward(const Context* context, const float* logit
         sum += part;
       }
       // A NaN loses every comparison, so it would hide from the maximum; adding it to the sum lets it through.
-      const float logOfSum = static_cast<float>(std::log(sum));
-      logSum[row] = largest + logOfSum;
+      statistics[2 * row] = largest;
+      statistics[2 * row + 1] = static_cast<float>(1.0 / sum);
       const int32_t label = labels[row];
-      loss[row] = label >= 0 && label < entries ? largest - in[label] + logOfSum : 0.0f;
+      const bool labelled = label >= 0 && label < entries;
+      loss[row] = labelled ? static_cast<float>(static_cast<double>(largest) - in[label] + std::log(sum)) : 0.0f;
     }
   });
 }
 
-extern "C" void cross_entropy_backward(const Context* context, float* logits, const int32_t* labels, const float* logSum,
+extern "C" void cross_entropy_backward(const Context* context, float* logits, const int32_t* labels, const float* statistics,
                                        const float* dLoss, int64_t rows, int64_t entries, int64_t stride) {
   parallelFor(context, rows, 1 + 8192 / (entries + 1), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       float* __restrict out = logits + row * stride;
       const int32_t label = labels[row];
-      const float upstream = label >= 0 && label < entries ? dLoss[row] : 0.0f, total = logSum[row];
+      const float upstream = label >= 0 && label < entries ? dLoss[row] : 0.0f;
       if (upstream == 0.0f) {
         std::fill(out, out + stride, 0.0f);
         continue;
       }
-      for (int64_t i = 0; i < entries; ++i) out[i] = upstream * fastExp(out[i] - total);
+      const float largest = statistics[2 * row], share = upstream * statistics[2 * row + 1];
+      for (int64_t i = 0; i < entries; ++i) out[i] = share * fastExp(out[i] - largest);
       std::fill(out + entries, out + stride, 0.0f);
       out[label] -= upstream;
     }

@@ -1,7 +1,7 @@
 /** Cross-entropy of each token, in float32, whose gradient is written over the logits. */
 
 import { runOperator } from '../../autograd/record.ts';
-import { EngineError, ShapeError } from '../../base/errors.ts';
+import { ShapeError } from '../../base/errors.ts';
 import { formatShape, lastOf, rowsOf } from '../../tensor/shape.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { crossEntropyBackward, crossEntropyForward } from './kernels.ts';
@@ -12,8 +12,8 @@ export interface CrossEntropyOptions {
 }
 
 /**
- * The backward pass overwrites the logits with their gradient, so no second [rows, v] buffer exists; reading the logits
- * after backward is an error of the caller.
+ * The backward pass overwrites the logits with their gradient, so no second [rows, v] buffer exists (unless the logits are
+ * a leaf, or another backward pass reads them); reading them after backward is an error of the caller.
  *
  * @param logits [..., v]
  * @param labels int32 [...]; a label outside the vocabulary (−1, say) gives loss 0 and no gradient.
@@ -28,17 +28,20 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
     throw new ShapeError(`crossEntropy: ${formatShape(labels.shape)} labels for logits ${formatShape(logits.shape)}`);
   }
   if (entries < 1 || entries > stride) throw new ShapeError(`crossEntropy: ${entries} entries in rows of ${stride}`);
-  using logSum = Tensor.empty(engine, [rows]);
+  using statistics = Tensor.empty(engine, [rows, 2]);
   return runOperator({
     name: 'crossEntropy',
     inputs: [logits],
     shape: labels.shape,
-    saved: [logits, labels, logSum],
-    forward: (loss) => crossEntropyForward(engine, logits, labels, loss, logSum, rows, entries, stride),
+    saved: [logits, labels, statistics],
+    forward: (loss) => crossEntropyForward(engine, logits, labels, loss, statistics, rows, entries, stride),
     backward: (dLoss, gradients) => {
-      if (logits.grad) throw new EngineError('crossEntropy: logits that are a leaf cannot give up their memory');
-      crossEntropyBackward(engine, logits, labels, logSum, dLoss, rows, entries, stride);
-      gradients.pass(logits, logits);
+      const inPlace = gradients.mayOverwrite(logits);
+      using copy = inPlace ? undefined : Tensor.empty(engine, logits.shape);
+      copy?.bytes.set(logits.bytes);
+      const dLogits = copy ?? logits;
+      crossEntropyBackward(engine, dLogits, labels, statistics, dLoss, rows, entries, stride);
+      gradients.pass(logits, dLogits);
     },
   });
 }

@@ -66,7 +66,6 @@ function addRowTimesMatrix(
     const rowC = i * n;
     for (let p = 0; p < k; p++) {
       const value = a[transposeA ? p * m + i : i * k + p] as number;
-      if (value === 0) continue;
       const rowB = p * n;
       for (let j = 0; j < n; j++) c[rowC + j] = (c[rowC + j] as number) + value * (b[rowB + j] as number);
     }

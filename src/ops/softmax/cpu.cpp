@@ -11,14 +11,19 @@ extern "C" void softmax_forward(const Context* context, const float* x, float* y
       float* __restrict out = y + row * width;
       float largest = -std::numeric_limits<float>::infinity(), sum = 0;
       for (int64_t i = 0; i < width; ++i) largest = in[i] > largest ? in[i] : largest;
-      for (int64_t i = 0; i < width; ++i) {
-        out[i] = fastExp(in[i] - largest);
-        sum += out[i];
-      }
       if (logarithm) {
-        const float total = largest + std::log(sum);
-        for (int64_t i = 0; i < width; ++i) out[i] = in[i] - total;
+        // The largest is taken off first and for itself: added to the logarithm it would swallow that one's digits.
+        for (int64_t i = 0; i < width; ++i) {
+          out[i] = in[i] - largest;
+          sum += fastExp(out[i]);
+        }
+        const float total = std::log(sum);
+        for (int64_t i = 0; i < width; ++i) out[i] -= total;
       } else {
+        for (int64_t i = 0; i < width; ++i) {
+          out[i] = fastExp(in[i] - largest);
+          sum += out[i];
+        }
         const float inverse = 1.0f / sum;
         for (int64_t i = 0; i < width; ++i) out[i] *= inverse;
       }
