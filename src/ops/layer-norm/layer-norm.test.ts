@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest';
+import { expectGolden } from '../../../test/support/golden.ts';
+import { describeOnEngines, exactEngine } from '../../../test/support/engines.ts';
+import { numbers } from '../../../test/support/numbers.ts';
+import {
+  evaluate,
+  expectAccumulates,
+  expectAgreesWithExact,
+  expectFiniteDifferences,
+  type OperatorCase,
+} from '../../../test/support/operator.ts';
+import { ShapeError } from '../../base/errors.ts';
+import { Tensor } from '../../tensor/tensor.ts';
+import { layerNorm } from './op.ts';
+
+type Names = 'x' | 'gamma' | 'beta';
+
+const layerNormCase = (shape: readonly number[], scale = 1, offset = 0): OperatorCase<Names> => {
+  const width = shape.at(-1) ?? 0;
+  return {
+    inputs: {
+      x: { shape, key: 1, scale, offset },
+      gamma: { shape: [width], key: 2, scale: 0.5, offset: 1 },
+      beta: { shape: [width], key: 3, scale: 0.5 },
+    },
+    apply: ({ x, gamma, beta }) => layerNorm(x, gamma, beta),
+  };
+};
+
+describe('layerNorm', () => {
+  it.each([[[3, 1]], [[2, 3, 5]], [[2, 17]]])('has the gradients of finite differences at %j', (shape) => {
+    expectFiniteDifferences(layerNormCase(shape));
+  });
+
+  it('refuses scales that do not fit the last dimension', () => {
+    using engine = exactEngine();
+    using x = Tensor.zeros(engine, [2, 3]);
+    using wrong = Tensor.zeros(engine, [2]);
+    expect(() => layerNorm(x, wrong, wrong)).toThrow(ShapeError);
+  });
+});
+
+// Each row is two sums of `width` float32 numbers: an error of a few units in the last place, 6e-8 each.
+const tolerances = { output: 1e-6, gradient: 2e-6 };
+
+describeOnEngines('layerNorm', (engine) => {
+  it.each([[[1, 1]], [[7, 1]], [[17, 5]], [[3, 7, 17]], [[5, 65]], [[37, 257]], [[70, 768]]])('agrees with float64 at %j', (shape) => {
+    expectAgreesWithExact(engine(), layerNormCase(shape), tolerances);
+  });
+
+  it('keeps its accuracy for rows far from zero', () => {
+    // The inputs' own spacing at 1e4 is 1e-3 but they are exact here; what is lost is in mean (1e4 · 6e-8 ≈ 6e-4 of a unit scale).
+    expectAgreesWithExact(engine(), layerNormCase([5, 257], 1, 1e4), { output: 1e-3, gradient: 1e-3 });
+  });
+
+  it('adds to gradients that are there', () => expectAccumulates(engine(), layerNormCase([3, 17])));
+
+  it('normalizes a row of one value to beta', () => {
+    const test = layerNormCase([2, 5]);
+    const { output } = evaluate(engine(), {
+      ...test,
+      inputs: { ...test.inputs, x: { shape: [2, 5], values: new Array<number>(10).fill(3) } },
+    });
+    const beta = numbers({ ...test.inputs.beta, key: 3 });
+    expect(output).toEqual([...beta, ...beta]);
+  });
+
+  it('keeps NaN and infinity to their own row', () => {
+    using x = Tensor.from(engine(), [1, 2, Number.NaN, 1, 2, 3, Number.POSITIVE_INFINITY, 0, 0], [3, 3]);
+    using gamma = Tensor.from(engine(), [1, 1, 1], [3]);
+    using beta = Tensor.from(engine(), [0, 0, 0], [3]);
+    using y = layerNorm(x, gamma, beta);
+    const values = y.toArray();
+    expect(values.slice(0, 3).every(Number.isNaN)).toBe(true);
+    expect(values.slice(3, 6).every(Number.isFinite)).toBe(true);
+    expect(values.slice(6).every(Number.isNaN)).toBe(true);
+  });
+
+  it.each(['width 1', 'width 5', 'width 65', 'width 257'])('gives PyTorch’s figures at %s', (name) => {
+    expectGolden<Names>(engine(), `layerNorm ${name}`, ({ x, gamma, beta }) => layerNorm(x, gamma, beta), tolerances);
+  });
+});

@@ -1,0 +1,73 @@
+/** Runs a suite on every engine that this machine has, each with an allocator that hands out poisoned memory. */
+
+import { afterAll, beforeAll, describe, it } from 'vitest';
+import { findCompiler } from '../../src/ffi/compile.ts';
+import { type CpuOptions, createCpuEngine } from '../../src/tensor/engines/cpu.ts';
+import { createReferenceEngine } from '../../src/tensor/engines/reference.ts';
+import type { Engine } from '../../src/tensor/engine.ts';
+
+const compiler = await findCompiler();
+
+/** Why the cpu engine cannot be tested here; undefined where it can. */
+export const noCpuEngine: string | undefined = compiler ? undefined : 'skipped: no C++ compiler on this machine';
+
+/**
+ * Fills every block with 0xff bytes as it is handed out: NaN as a float, −1 as an integer. A kernel that reads memory it
+ * should have written, or leaves part of its output unwritten, shows at once.
+ */
+export function poisoned(engine: Engine): Engine {
+  const { memory } = engine;
+  const allocate = memory.allocate.bind(memory);
+  memory.allocate = (bytes, kind) => {
+    const block = allocate(bytes, kind);
+    new Uint8Array(block.buffer, block.byteOffset, block.capacity).fill(0xff);
+    return block;
+  };
+  return engine;
+}
+
+/** The plain-TypeScript engine in double precision: what the others are measured against. */
+export const exactEngine = (): Engine => poisoned(createReferenceEngine('f64'));
+
+/** A cpu engine for a test of its own. Check `noCpuEngine` first. */
+export const cpuEngine = async (options: CpuOptions = {}): Promise<Engine> =>
+  poisoned(await createCpuEngine({ threads: 2, ...options }));
+
+interface EngineMaker {
+  readonly label: string;
+  readonly skip: string | undefined;
+  readonly make: () => Promise<Engine>;
+}
+
+const makers: readonly EngineMaker[] = [
+  { label: 'reference', skip: undefined, make: async () => poisoned(createReferenceEngine()) },
+  { label: 'cpu', skip: noCpuEngine, make: () => cpuEngine() },
+];
+
+/**
+ * @param body registers the tests; calls the function it is given inside them to get the engine. The suite fails when
+ *   tensors are still alive after its last test.
+ */
+export function describeOnEngines(name: string, body: (engine: () => Engine) => void): void {
+  for (const { label, skip, make } of makers) {
+    if (skip) {
+      describe(`${name} on ${label}`, () => it.skip(skip, () => {}));
+      continue;
+    }
+    describe(`${name} on ${label}`, () => {
+      let engine: Engine | undefined;
+      beforeAll(async () => {
+        engine = await make();
+      });
+      afterAll(() => {
+        const left = engine?.memory.count().current ?? 0;
+        engine?.[Symbol.dispose]();
+        if (left > 0) throw new Error(`${left} bytes of tensors were never freed`);
+      });
+      body(() => {
+        if (!engine) throw new Error('the engine is made when the tests run: call this inside a test');
+        return engine;
+      });
+    });
+  }
+}
