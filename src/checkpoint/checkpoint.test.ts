@@ -148,6 +148,24 @@ describe('save and open', () => {
     );
   });
 
+  test('memory shared between threads is written and read like any other', () => {
+    using folder = temporaryFolder();
+    const shared = new Uint8Array(new SharedArrayBuffer(64), 16, 32).fill(7);
+    const tensor = {
+      name: 'w',
+      globalShape: [4, 2],
+      offset: [0, 0],
+      shape: [4, 2],
+      dtype: 'F32' as const,
+      data: () => shared,
+    };
+    saveCheckpoint({ folder: folder.path, iteration: 1, tensors: [tensor], meta: sampleMeta(1) });
+    using checkpoint = openCheckpoint(folder.path);
+    const part = new Uint8Array(new SharedArrayBuffer(32), 8, 16);
+    checkpoint.readInto('w', { offset: [0, 1], shape: [4, 1], dtype: 'F32' }, part);
+    expect([...new Uint8Array(part.buffer)]).toEqual([...Array(8).fill(0), ...Array(16).fill(7), ...Array(8).fill(0)]);
+  });
+
   test('a folder that cannot be made is told with its path', () => {
     using folder = temporaryFolder();
     writeFileSync(join(folder.path, 'file'), '');

@@ -12,15 +12,15 @@ export function isJsonObject(value: unknown): value is JsonObject {
 }
 
 /**
- * Refuses what JSON would silently change: NaN and infinities (become null), undefined (vanishes), -0, typed arrays, class instances.
+ * Refuses what JSON would silently change: NaN and infinities (become null), undefined (vanishes), typed arrays, class instances.
  *
  * @throws CheckpointError with the path of the value: `trainingState.lossScaler.scale`.
  */
 export function assertJson(value: unknown, path: string): asserts value is JsonValue {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return;
   if (typeof value === 'number') {
-    if (Number.isFinite(value) && !Object.is(value, -0)) return;
-    throw unsaveable(path, Object.is(value, -0) ? '-0' : String(value));
+    if (Number.isFinite(value)) return;
+    throw unsaveable(path, String(value));
   }
   if (Array.isArray(value)) {
     for (const [index, element] of value.entries()) assertJson(element, `${path}[${index}]`);

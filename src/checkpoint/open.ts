@@ -6,7 +6,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { CheckpointError, messageOf } from '../base/errors.ts';
 import { elementCount, itemSize, type StoredDtype } from './dtype.ts';
 import { iterationFolderName, iterationFolders, iterationOf, pointerName, readPointer } from './folders.ts';
-import { checkFolder, hashProblem, loadableWords } from './list.ts';
+import { checkFolder, hashProblem, listCheckpoints, loadableWords } from './list.ts';
 import { type Manifest, manifestName, type SliceRecord, type TensorRecord } from './manifest.ts';
 import { SafetensorsFile } from './safetensors-file.ts';
 import { intersection, isInside, type Slice, sliceWords, wholeSlice } from './slices.ts';
@@ -72,6 +72,10 @@ function locate(path: string): { root: string; folder: string } {
     throw new CheckpointError(messageOf(error), { remedy: loadableWords(path), cause: error });
   }
   if (latest === undefined) {
+    // A first save that died after its rename and before its pointer: one complete checkpoint, and no doubt which is meant.
+    const [only, ...others] = listCheckpoints(path);
+    if (only !== undefined && others.length === 0 && only.problem === undefined)
+      return { root: path, folder: only.folder };
     throw new CheckpointError(`${path} has no ${pointerName}, so it does not say which checkpoint is the latest`, {
       remedy: loadableWords(path),
     });
