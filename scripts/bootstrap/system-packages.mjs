@@ -90,6 +90,8 @@ async function installWithApt(missing) {
   if (packages.length === 0) return lastWords(update.words) || 'no package of that name';
   const install = await run('apt-get', ['install', '-y', '--no-install-recommends', ...packages]);
   if (install.code !== 0) return lastWords(install.words);
+  const still = findMissing(process.env);
+  if (still.compiler) return 'apt-get has installed g++, and yet there is no c++ on PATH';
   process.stderr.write(`megatron: installed ${packages.join(' ')}\n`);
   return undefined;
 }
