@@ -41,7 +41,7 @@ export class ProgressLine implements Disposable {
 
   constructor(options: ProgressLineOptions = {}) {
     this.#stream = options.stream ?? process.stderr;
-    this.#live = this.#stream.isTTY === true && process.env['TERM'] !== 'dumb';
+    this.#live = this.#stream.isTTY === true && process.env.TERM !== 'dumb';
     this.#interval = this.#live ? (options.refreshMs ?? 100) : (options.plainIntervalMs ?? 10_000);
     this.#now = options.now ?? (() => performance.now());
     // A terminal shows the first update at once; a log file waits, so that short work leaves no noise in it.
