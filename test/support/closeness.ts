@@ -28,7 +28,11 @@ export function differenceOf(actual: ArrayLike<number>, expected: ArrayLike<numb
     const e = expected[i] as number;
     // NaN must meet NaN, and an infinity the same infinity
     const relative =
-      Number.isFinite(a) && Number.isFinite(e) ? Math.abs(a - e) / largest : Object.is(a, e) ? 0 : Number.POSITIVE_INFINITY;
+      Number.isFinite(a) && Number.isFinite(e)
+        ? Math.abs(a - e) / largest
+        : Object.is(a, e)
+          ? 0
+          : Number.POSITIVE_INFINITY;
     if (relative > worst.relative) worst = { relative, index: i };
   }
   return worst;
@@ -46,4 +50,12 @@ export function expectClose(
   const { relative, index } = differenceOf(actual, expected, floor);
   const place = `${what}[${index}] is ${actual[index]}, expected ${expected[index]}`;
   expect(relative, `${place} (error relative to the largest)`).toBeLessThanOrEqual(tolerance);
+}
+
+/** Fails unless both hold the same numbers; much faster than `toEqual` on long rows. */
+export function expectSame(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
+  expect(actual.length, `${what}: length`).toBe(expected.length);
+  let index = 0;
+  while (index < expected.length && Object.is(actual[index], expected[index])) index++;
+  if (index < expected.length) expect.fail(`${what}[${index}] is ${actual[index]}, expected ${expected[index]}`);
 }

@@ -2,9 +2,9 @@
 
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { findCompiler } from '../../src/ffi/compile.ts';
+import type { Engine } from '../../src/tensor/engine.ts';
 import { type CpuOptions, createCpuEngine } from '../../src/tensor/engines/cpu.ts';
 import { createReferenceEngine } from '../../src/tensor/engines/reference.ts';
-import type { Engine } from '../../src/tensor/engine.ts';
 
 const compiler = await findCompiler();
 

@@ -46,6 +46,9 @@ export function expectGolden<Name extends string>(
   if (!golden) throw new Error(`the fixture has no case named ${name}`);
   const gradients: Record<string, number[]> = {};
   for (const [input, figures] of Object.entries(golden.gradients)) gradients[input] = decodeFloats(figures);
-  const test: OperatorCase<Name> = { inputs: golden.inputs as Record<Name, NumberSpec>, apply: (inputs) => apply(inputs, golden, engine) };
+  const test: OperatorCase<Name> = {
+    inputs: golden.inputs as Record<Name, NumberSpec>,
+    apply: (inputs) => apply(inputs, golden, engine),
+  };
   expectOutcome(evaluate(engine, test), { output: decodeFloats(golden.output), gradients }, tolerances);
 }

@@ -47,7 +47,10 @@ describeOnEngines('softmax', (engine) => {
       const values = Array.from({ length: 17 }, (_, i) => (i * 5) % 17);
       const shifted = values.map((value) => value + 1e4);
       const run = (x: readonly number[]) =>
-        evaluate(engine(), { inputs: { x: { shape: [1, 17], values: x } }, apply: ({ x }) => forms[form](x as Tensor) });
+        evaluate(engine(), {
+          inputs: { x: { shape: [1, 17], values: x } },
+          apply: ({ x }) => forms[form](x as Tensor),
+        });
       expect(run(shifted)).toEqual(run(values));
     });
 

@@ -1,0 +1,141 @@
+import { describe, expect, it } from 'vitest';
+import { expectClose } from '../../../test/support/closeness.ts';
+import { describeOnEngines, exactEngine } from '../../../test/support/engines.ts';
+import { expectGolden } from '../../../test/support/golden.ts';
+import { numbers } from '../../../test/support/numbers.ts';
+import {
+  evaluate,
+  expectAccumulates,
+  expectAgreesWithExact,
+  expectFiniteDifferences,
+  type OperatorCase,
+} from '../../../test/support/operator.ts';
+import { Tape } from '../../autograd/tape.ts';
+import { ShapeError } from '../../base/errors.ts';
+import { Tensor } from '../../tensor/tensor.ts';
+import { weightedSum } from '../weighted-sum/op.ts';
+import { linear, linearGelu } from './op.ts';
+
+type Names = 'x' | 'weight' | 'bias';
+type Apply = (inputs: Record<Names, Tensor>) => Tensor;
+
+const variants: Record<string, Apply> = {
+  linear: ({ x, weight, bias }) => linear(x, weight, bias),
+  'linearGelu erf': ({ x, weight, bias }) => linearGelu(x, weight, bias, 'erf'),
+  'linearGelu tanh': ({ x, weight, bias }) => linearGelu(x, weight, bias, 'tanh'),
+};
+const names = Object.keys(variants);
+
+const linearCase = (name: string, shape: readonly number[], outputs: number): OperatorCase<Names> => {
+  const inputs = shape.at(-1) ?? 0;
+  return {
+    inputs: {
+      x: { shape, key: 41 },
+      weight: { shape: [outputs, inputs], key: 42, scale: 0.5 },
+      bias: { shape: [outputs], key: 43, scale: 0.5 },
+    },
+    apply: variants[name] as Apply,
+  };
+};
+
+const withoutBias = (shape: readonly number[], outputs: number): OperatorCase<'x' | 'weight'> => {
+  const { x, weight } = linearCase('linear', shape, outputs).inputs;
+  return { inputs: { x, weight }, apply: (tensors) => linear(tensors.x, tensors.weight) };
+};
+
+describe.each(names)('%s', (name) => {
+  it.each([
+    [[1, 1], 1],
+    [[2, 3, 5], 7],
+    [[7, 3], 1],
+  ])('has the gradients of finite differences from %j to %i', (shape, outputs) => {
+    expectFiniteDifferences(linearCase(name, shape, outputs));
+  });
+});
+
+describe('linear', () => {
+  it('has the gradients of finite differences without a bias', () =>
+    expectFiniteDifferences(withoutBias([2, 3, 5], 7)));
+
+  it('refuses weights and biases that do not fit', () => {
+    using engine = exactEngine();
+    engine.scope(() => {
+      const x = Tensor.zeros(engine, [2, 3]);
+      expect(() => linear(x, Tensor.zeros(engine, [4, 2]))).toThrow(ShapeError);
+      expect(() => linear(x, Tensor.zeros(engine, [3]))).toThrow(ShapeError);
+      expect(() => linear(x, Tensor.zeros(engine, [4, 3]), Tensor.zeros(engine, [3]))).toThrow(ShapeError);
+    });
+  });
+});
+
+// A sum of k products in float32 errs by about √k units in the last place (6e-8 each); k is 257 at most here.
+const tolerances = { output: 2e-6, gradient: 2e-6 };
+
+describeOnEngines('linear', (engine) => {
+  describe.each(names)('%s', (name) => {
+    it.each([
+      [[1, 1], 1],
+      [[1, 7], 17],
+      [[17, 5], 1],
+      [[2, 7, 65], 33],
+      [[33, 257], 65],
+      [[129, 17], 257],
+    ])('agrees with float64 from %j to %i', (shape, outputs) => {
+      expectAgreesWithExact(engine(), linearCase(name, shape, outputs), tolerances);
+    });
+
+    it('adds to gradients that are there', () => expectAccumulates(engine(), linearCase(name, [2, 3, 5], 7)));
+
+    it('passes NaN on, to its own row only', () => {
+      const test = linearCase(name, [3, 5], 7);
+      const values = new Array<number>(15).fill(0);
+      values[6] = Number.NaN; // its weights may be 0 and must not hide it
+      const weight = new Array<number>(35).fill(0);
+      const { output } = evaluate(engine(), {
+        ...test,
+        inputs: { ...test.inputs, x: { shape: [3, 5], values }, weight: { shape: [7, 5], values: weight } },
+      });
+      expect(output.map(Number.isNaN)).toEqual(Array.from({ length: 21 }, (_, i) => i >= 7 && i < 14));
+    });
+  });
+
+  it('agrees with float64 without a bias', () => {
+    expectAgreesWithExact(engine(), withoutBias([7, 65], 17), tolerances);
+    expectAccumulates(engine(), withoutBias([7, 65], 17));
+  });
+
+  it('computes linearGelu as gelu does, also where only some inputs ask for gradients', () => {
+    const on = engine();
+    const specs = {
+      x: { shape: [5, 7], key: 41 },
+      weight: { shape: [3, 7], key: 42, scale: 0.5 },
+      bias: { shape: [3], key: 43, scale: 0.5 },
+    };
+    const all = evaluate(on, linearCase('linearGelu erf', [5, 7], 3));
+    for (const asked of ['x', 'weight', 'bias'] as const) {
+      const gradient = on.scope(() => {
+        const leaf = (name: Names): Tensor =>
+          Tensor.from(on, numbers(specs[name]), specs[name].shape, { requiresGrad: name === asked });
+        const leaves = { x: leaf('x'), weight: leaf('weight'), bias: leaf('bias') };
+        using tape = new Tape(on);
+        const y = linearGelu(leaves.x, leaves.weight, leaves.bias, 'erf');
+        tape.backward(weightedSum(y, Tensor.from(on, numbers({ shape: [5, 3], key: 999 }), [5, 3])));
+        for (const name of ['x', 'weight', 'bias'] as const) {
+          if (name !== asked) expect(leaves[name].grad, name).toBeUndefined();
+        }
+        const values = leaves[asked].grad?.toArray() ?? [];
+        leaves[asked].grad?.[Symbol.dispose]();
+        return values;
+      });
+      expectClose(gradient, all.gradients[asked] ?? [], 1e-6, asked);
+    }
+  });
+
+  it.each(['linear 2 x 7 x 5 to 17', 'linear 1 x 65 to 1', 'linearGelu erf', 'linearGelu tanh'])(
+    'gives PyTorch’s figures for %s',
+    (golden) => {
+      const name = golden.startsWith('linearGelu') ? golden : 'linear';
+      expectGolden<Names>(engine(), golden, variants[name] as Apply, tolerances);
+    },
+  );
+});
