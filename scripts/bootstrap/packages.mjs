@@ -167,12 +167,20 @@ export async function exclusively(lock, work) {
     }
   }, staleAfterMilliseconds / 6);
   const leave = () => rmSync(lock, { recursive: true, force: true });
+  const leaveAndDie = (/** @type {NodeJS.Signals} */ signal) => {
+    leave();
+    process.kill(process.pid, signal);
+  };
   process.once('exit', leave);
+  process.once('SIGINT', leaveAndDie);
+  process.once('SIGTERM', leaveAndDie);
   try {
     return await work();
   } finally {
     clearInterval(beat);
     process.off('exit', leave);
+    process.off('SIGINT', leaveAndDie);
+    process.off('SIGTERM', leaveAndDie);
     leave();
   }
 }

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { cudaFolders } from './components.ts';
 import { chooseEngine, examine } from './examine.ts';
 import type { Component } from './findings.ts';
+import { measureMatrixRate } from './matrix-rate.ts';
 import { adviceFor, pickOneDnnPackage } from './package-advice.js';
 import { firstLineOf, outputOf } from './programs.ts';
 import { report, section } from './report.ts';
@@ -165,6 +166,17 @@ describe('report', () => {
     const findings = await examine({ version: '1', measureMatrixRate: () => Promise.reject(new Error('no compiler')) });
     expect(report(findings)).toContain('could not be measured: no compiler');
     expect(report(await examine({ version: '1' }))).toMatch(/matrix rate +not measured/);
+  });
+});
+
+describe('measureMatrixRate', () => {
+  it('multiplies on the engine asked for', async () => {
+    const rate = await measureMatrixRate({ device: 'reference' });
+    expect(rate.by).toContain('reference');
+    expect(rate.problem).toBe('f32, 192 × 192 × 192');
+    // Plain TypeScript does about 1 GFLOP/s; three orders of magnitude off would be a mistake in units.
+    expect(rate.gigaflopsPerSecond).toBeGreaterThan(0.02);
+    expect(rate.gigaflopsPerSecond).toBeLessThan(50);
   });
 });
 
