@@ -16,8 +16,8 @@ export const castToHalf = defineKernel('cast_to_half', ['floats', 'halves', 'int
     for (let i = 0; i < size; i++) {
       float[0] = x[i] as number;
       const word = bits[0] as number;
-      const isNaN = (word & 0x7fffffff) > 0x7f800000;
-      y[i] = isNaN ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+      const notANumber = (word & 0x7fffffff) > 0x7f800000;
+      y[i] = notANumber ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
     }
   } else {
     const half = new Float16Array(y.buffer, y.byteOffset, y.length);

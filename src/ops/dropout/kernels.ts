@@ -33,7 +33,7 @@ export const dropoutApply = defineKernel(
     for (let row = 0; row < samples; row++) {
       forEachDropout({ seed, site }, firstSample + row, elements, probability, (i, factor) => {
         const at = row * elements + i;
-        const value = (x[at] as number) * factor;
+        const value = factor === 0 ? 0 : (x[at] as number) * factor; // a dropped NaN is gone too
         y[at] = accumulate ? (y[at] as number) + value : value;
       });
     }
@@ -49,7 +49,7 @@ export const biasDropoutAddForward = defineKernel(
       forEachDropout({ seed, site }, firstSample + row, elements, probability, (i, factor) => {
         const at = row * elements + i;
         const shift = bias ? ((bias as Floats)[i % width] as number) : 0;
-        y[at] = (residual[at] as number) + ((x[at] as number) + shift) * factor;
+        y[at] = (residual[at] as number) + (factor === 0 ? 0 : ((x[at] as number) + shift) * factor);
       });
     }
   },

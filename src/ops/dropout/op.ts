@@ -3,7 +3,7 @@
 import { runOperator } from '../../autograd/record.ts';
 import { ShapeError, UsageError } from '../../base/errors.ts';
 import type { RandomSite } from '../../tensor/philox.ts';
-import { expectShape, lastOf } from '../../tensor/shape.ts';
+import { expectShape, lastOf, sizeOf } from '../../tensor/shape.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { columnSums } from '../linear/kernels.ts';
 import { biasDropoutAddForward, dropoutApply } from './kernels.ts';
@@ -23,12 +23,12 @@ function rowsOfSamples(x: Tensor, at: DropoutAt): { samples: number; elements: n
   if (!(at.probability >= 0 && at.probability < 1)) {
     throw new UsageError(`dropout: the probability must be in [0, 1), got ${at.probability}`);
   }
-  return { samples, elements: x.size / samples };
+  return { samples, elements: sizeOf(x.shape.slice(1)) };
 }
 
 /**
  * @param x [b, ...]: one sample per row of the first dimension.
- * @returns the shape of x; a view of x itself where p is 0.
+ * @returns the shape of x; a copy of x where p is 0.
  */
 export function dropout(x: Tensor, at: DropoutAt): Tensor {
   const { engine } = x;

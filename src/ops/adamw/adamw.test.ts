@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import { expectClose } from '../../../test/support/closeness.ts';
+import { describeOnEngines, exactEngine } from '../../../test/support/engines.ts';
+import { goldens } from '../../../test/support/golden.ts';
+import { decodeFloats, numbers } from '../../../test/support/numbers.ts';
+import type { Engine } from '../../tensor/engine.ts';
+import { Tensor } from '../../tensor/tensor.ts';
+import { adamWStep } from './kernels.ts';
+
+const [learningRate, beta1, beta2, epsilon, decay] = [0.01, 0.9, 0.999, 1e-8, 0.1];
+
+interface State {
+  readonly parameters: number[];
+  readonly first: number[];
+  readonly second: number[];
+}
+
+/** Steps on gradients made by key, as torch_ops_fixture.py makes them. */
+function train(engine: Engine, size: number, steps: number, gradientScale = 1): State {
+  return engine.scope(() => {
+    const p = Tensor.from(engine, numbers({ shape: [size], key: 900 }), [size]);
+    const m = Tensor.zeros(engine, [size]);
+    const v = Tensor.zeros(engine, [size]);
+    for (let step = 1; step <= steps; step++) {
+      const values = numbers({ shape: [size], key: 900 + step }).map((value) => value / gradientScale);
+      const gradient = Tensor.from(engine, values, [size]);
+      adamWStep(
+        ...([engine, p, gradient, m, v, size, gradientScale, beta1, 1 - beta1, beta2, 1 - beta2] as const),
+        ...([learningRate / (1 - beta1 ** step), 1 / Math.sqrt(1 - beta2 ** step), epsilon] as const),
+        learningRate * decay,
+      );
+    }
+    return { parameters: p.toArray(), first: m.toArray(), second: v.toArray() };
+  });
+}
+
+const { adamw } = goldens;
+
+describe('adamWStep', () => {
+  it('is PyTorch’s AdamW to double precision', () => {
+    using engine = exactEngine();
+    const { parameters, first, second } = train(engine, adamw.size, adamw.steps);
+    // the figures are kept as float32
+    expectClose(parameters, decodeFloats(adamw.parameters), 6e-8, 'parameters');
+    expectClose(first, decodeFloats(adamw.firstMoments), 6e-8, 'first moments');
+    expectClose(second, decodeFloats(adamw.secondMoments), 6e-8, 'second moments', 0);
+  });
+});
+
+describeOnEngines('adamWStep', (engine) => {
+  // Ten updates, a few float32 roundings (6e-8) each.
+  it('matches PyTorch over ten steps', () => {
+    const { parameters, first, second } = train(engine(), adamw.size, adamw.steps);
+    expectClose(parameters, decodeFloats(adamw.parameters), 5e-7, 'parameters');
+    expectClose(first, decodeFloats(adamw.firstMoments), 5e-7, 'first moments');
+    expectClose(second, decodeFloats(adamw.secondMoments), 5e-7, 'second moments', 0);
+  });
+
+  it.each([1, 7, 16_385, 33_001])('agrees with float64 for %i parameters', (size) => {
+    using exact = exactEngine();
+    const expected = train(exact, size, 3);
+    const actual = train(engine(), size, 3);
+    expectClose(actual.parameters, expected.parameters, 5e-7, 'parameters');
+    expectClose(actual.first, expected.first, 5e-7, 'first moments');
+    expectClose(actual.second, expected.second, 5e-7, 'second moments', 0);
+  });
+
+  it('scales gradients on the way, without losing tiny ones', () => {
+    const plain = train(engine(), 33, 3);
+    const scaled = train(engine(), 33, 3, 2 ** 20);
+    expect(scaled).toEqual(plain); // a power of two: no rounding at all
+  });
+
+  it('lets a NaN in a gradient through to its own parameter only', () => {
+    const on = engine();
+    on.scope(() => {
+      const [p, m, v] = [Tensor.zeros(on, [3]), Tensor.zeros(on, [3]), Tensor.zeros(on, [3])];
+      const gradient = Tensor.from(on, [1, Number.NaN, 1], [3]);
+      adamWStep(on, p, gradient, m, v, 3, 1, beta1, 1 - beta1, beta2, 1 - beta2, 0.01, 1, epsilon, 0);
+      expect(p.toArray().map(Number.isNaN)).toEqual([false, true, false]);
+    });
+  });
+});
