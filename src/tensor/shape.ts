@@ -26,3 +26,10 @@ export function expectShape(operator: string, argument: string, actual: Shape, e
     throw new ShapeError(`${operator}: ${argument} must be ${formatShape(expected)}, got ${formatShape(actual)}`);
   }
 }
+
+/** @throws ShapeError when a size is not a whole number. */
+export function expectSizes(shape: Shape): void {
+  if (shape.some((size) => !Number.isSafeInteger(size) || size < 0)) {
+    throw new ShapeError(`a shape's sizes must be whole numbers, got ${formatShape(shape)}`);
+  }
+}

@@ -4,7 +4,7 @@ import { EngineError, ShapeError } from '../base/errors.ts';
 import type { Block, MemoryKind } from './allocator.ts';
 import { bytesPerElement, type DType, type TensorData, viewAs } from './dtype.ts';
 import type { Engine } from './engine.ts';
-import { formatShape, type Shape, sizeOf } from './shape.ts';
+import { expectSizes, formatShape, type Shape, sizeOf } from './shape.ts';
 
 /** Memory shared by a tensor and its views; goes back to the allocator with the last of them. */
 class Storage {
@@ -70,9 +70,7 @@ export class Tensor implements Disposable {
 
   /** A tensor with undefined contents. */
   static empty(engine: Engine, shape: Shape, options: TensorOptions = {}): Tensor {
-    if (shape.some((size) => !Number.isSafeInteger(size) || size < 0)) {
-      throw new ShapeError(`a shape's sizes must be whole numbers, got ${formatShape(shape)}`);
-    }
+    expectSizes(shape);
     const dtype = options.dtype ?? engine.floatType;
     const bytes = Math.max(1, sizeOf(shape)) * bytesPerElement[dtype];
     const storage = new Storage(engine, bytes, options.kind ?? 'activations');
@@ -138,7 +136,8 @@ export class Tensor implements Disposable {
   /** The same memory under another shape or from another element on; shares life with this one. */
   view(shape: Shape, offset = 0, requiresGrad = false): Tensor {
     this.#assertAlive();
-    if (offset < 0 || offset + sizeOf(shape) > this.size) {
+    expectSizes(shape);
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + sizeOf(shape) > this.size) {
       throw new ShapeError(`a view ${formatShape(shape)} at ${offset} leaves the tensor ${formatShape(this.shape)}`);
     }
     return new Tensor(this.#storage, shape, this.dtype, this.#offset + offset, requiresGrad);
