@@ -109,7 +109,8 @@ export function npmCommand(environment) {
 
 /**
  * @param {string} root
- * @returns {Promise<{ code: number, words: string }>} npm's exit code and everything it said
+ * @returns {Promise<{ code: number, words: string, interrupted: NodeJS.Signals | undefined }>} npm's exit code, everything it said, and the
+ *   signal that asked us to stop meanwhile: npm has then tidied up and ended
  */
 function runNpmCi(root) {
   const { command, prefix } = npmCommand(process.env);
@@ -127,8 +128,24 @@ function runNpmCi(root) {
     };
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
-    child.on('error', (error) => finish({ code: 1, words: `cannot start npm: ${error.message}` }));
-    child.on('close', (code) => finish({ code: code ?? 1, words }));
+    /** @type {NodeJS.Signals | undefined} */
+    let interrupted;
+    const stop = (/** @type {NodeJS.Signals} */ signal) => {
+      interrupted = signal;
+      child.kill(signal);
+    };
+    const end = (/** @type {number} */ code) => {
+      process.off('SIGINT', stop);
+      process.off('SIGTERM', stop);
+      finish({ code, words, interrupted });
+    };
+    process.on('SIGINT', stop);
+    process.on('SIGTERM', stop);
+    child.on('error', (error) => {
+      words += `cannot start npm: ${error.message}`;
+      end(1);
+    });
+    child.on('close', (code) => end(code ?? 1));
   });
 }
 
@@ -167,20 +184,12 @@ export async function exclusively(lock, work) {
     }
   }, staleAfterMilliseconds / 6);
   const leave = () => rmSync(lock, { recursive: true, force: true });
-  const leaveAndDie = (/** @type {NodeJS.Signals} */ signal) => {
-    leave();
-    process.kill(process.pid, signal);
-  };
   process.once('exit', leave);
-  process.once('SIGINT', leaveAndDie);
-  process.once('SIGTERM', leaveAndDie);
   try {
     return await work();
   } finally {
     clearInterval(beat);
     process.off('exit', leave);
-    process.off('SIGINT', leaveAndDie);
-    process.off('SIGTERM', leaveAndDie);
     leave();
   }
 }
@@ -194,16 +203,20 @@ export async function exclusively(lock, work) {
 export async function installPackages(root) {
   if (installed(root)) return true;
   mkdirSync(join(root, '.cache'), { recursive: true });
-  return exclusively(join(root, '.cache', 'installing'), async () => {
+  const result = await exclusively(join(root, '.cache', 'installing'), async () => {
     if (installed(root)) return true;
     process.stderr.write('megatron: installing the npm packages (npm ci, about 400 MB on disk, once) …\n');
-    const { code, words } = await runNpmCi(root);
+    const { code, words, interrupted } = await runNpmCi(root);
     if (code === 0) {
       writeStamp(root, wantedStamp(root));
       return true;
     }
+    if (interrupted !== undefined) return interrupted;
     process.stderr.write(`${words.trimEnd()}\n\nmegatron: npm could not install the packages; its words are above.\n`);
     process.stderr.write('Check the network and the registry (`npm ping`), then run the same command again.\n');
     return false;
   });
+  if (typeof result !== 'string') return result;
+  process.kill(process.pid, result);
+  return false;
 }
