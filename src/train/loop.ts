@@ -61,6 +61,8 @@ export interface LoopEvents {
   validated?(record: ValidationRecord): void;
   /** At the end of an iteration that was logged or validated. */
   recorded?(log: LogRecord, validation: ValidationRecord | undefined): void;
+  /** Just before a checkpoint is written. */
+  saving?(): void;
   /** After a checkpoint is safe. */
   saved?(saved: { readonly iteration: number; readonly folder: string; readonly warnings: readonly string[] }): void;
 }

@@ -170,6 +170,7 @@ function joinEvents(...all: readonly LoopEvents[]): LoopEvents {
     validating: (done, total) => tell((events) => events.validating?.(done, total)),
     validated: (record) => tell((events) => events.validated?.(record)),
     recorded: (log, validation) => tell((events) => events.recorded?.(log, validation)),
+    saving: () => tell((events) => events.saving?.()),
     saved: (saved) => tell((events) => events.saved?.(saved)),
   };
 }

@@ -120,6 +120,7 @@ export async function pretrain<Model extends TrainableModel, Batch>(
     ...events,
     save: () => {
       if (save === undefined) return;
+      events.saving?.();
       const saved = saveTraining(state, { ...identity, folder: save, retain: options.saveRetain });
       events.saved?.({ iteration: progress.iteration, folder: saved.folder, warnings: saved.warnings });
     },

@@ -8,7 +8,7 @@ import type { Engine } from '../tensor/engine.ts';
 import type { ExitReason, LogRecord, LoopEvents, ValidationRecord } from './loop.ts';
 import { formatMemoryLine, formatTrainingLine, formatValidationBlock, perplexity } from './report/log-lines.ts';
 import { type IterationMetrics, MetricsFile } from './report/metrics-file.ts';
-import { TensorBoardWriter } from './report/tensorboard.ts';
+import { megatronScalars, TensorBoardWriter } from './report/tensorboard.ts';
 
 export interface RunReportOptions {
   readonly engine: Engine;
@@ -93,7 +93,11 @@ export function createRunReport(options: RunReportOptions): RunReport {
     recorded: (record, validation) => {
       const entry = metricsOf(record, validation, options);
       if (metrics) metrics.append(entry);
-      if (board) board.scalars(record.iteration, boardValues(entry));
+      if (board) board.scalars(record.iteration, megatronScalars(entry));
+    },
+    // a checkpoint must never be ahead of its metrics, whatever the power does
+    saving: () => {
+      if (metrics) metrics.flush();
     },
     saved: ({ iteration, folder, warnings }) => {
       for (const warning of warnings) line.log(`warning: ${warning}`);
@@ -150,22 +154,6 @@ function metricsOf(
     modelTflops: (rate * options.modelFlopsPerToken) / 1e12,
     memoryBytes: options.engine.memory.count().peak,
     ...(validation ? { validLoss: validation.loss, validPpl: perplexity(validation.loss) } : {}),
-  };
-}
-
-/** TensorBoard tags, with Megatron's names where it has one. */
-function boardValues(entry: IterationMetrics): Record<string, number> {
-  return {
-    'lm loss': entry.lmLoss,
-    'learning-rate': entry.learningRate,
-    'grad-norm': entry.gradNorm,
-    'loss-scale': entry.lossScale,
-    'iteration-time': entry.elapsedMs / 1000,
-    'tokens-per-second': entry.tokensPerSecond,
-    'model-tflops': entry.modelTflops,
-    'memory-bytes': entry.memoryBytes,
-    ...(entry.validLoss === undefined ? {} : { 'lm loss validation': entry.validLoss }),
-    ...(entry.validPpl === undefined ? {} : { 'lm loss validation ppl': entry.validPpl }),
   };
 }
 

@@ -4,7 +4,8 @@ import { createRequire } from 'node:module';
 import { DataError, UsageError } from '../../base/errors.ts';
 import { byteCharacters } from './byte-alphabet.ts';
 import { type BpeVocabulary, endOfText } from './byte-level-bpe.ts';
-import { addMerge, createMerger, createMergeTable } from './merge-table.ts';
+import { addMerge, createMergeTable } from './merge-table.ts';
+import { createMerger } from './merger.ts';
 import { linesOf, parseJsonFile, readTextFile, tokensById } from './vocabulary-files.ts';
 
 /**

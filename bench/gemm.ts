@@ -1,0 +1,1 @@
+export async function gemmBenchmark(_args: readonly string[]): Promise<void> {}

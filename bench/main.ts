@@ -1,0 +1,26 @@
+/** `npm run bench -- NAME [options]`: measurements as JSON, on standard output and in bench/results/. */
+
+import { messageOf } from '../src/base/errors.ts';
+import { gemmBenchmark } from './gemm.ts';
+import { trainBenchmark } from './train.ts';
+
+const benchmarks: Record<string, { readonly help: string; readonly run: (args: readonly string[]) => Promise<void> }> =
+  {
+    gemm: { help: 'our matrix products against oneDNN called directly', run: gemmBenchmark },
+    train: { help: 'whole training steps; --peer torch runs PyTorch in turn', run: trainBenchmark },
+  };
+
+const [name = '', ...args] = process.argv.slice(2);
+const benchmark = benchmarks[name];
+if (benchmark === undefined) {
+  const list = Object.entries(benchmarks).map(([key, { help }]) => `  npm run bench -- ${key.padEnd(8)} ${help}`);
+  process.stderr.write(`${name === '' ? '' : `There is no benchmark "${name}".\n`}${list.join('\n')}\n`);
+  process.exitCode = 2;
+} else {
+  try {
+    await benchmark.run(args);
+  } catch (error) {
+    process.stderr.write(`bench: ${messageOf(error)}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,46 @@
+/** A PyTorch training step in a process of its own, one step at a time on request. */
+
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { EngineError } from '../../src/base/errors.ts';
+
+export interface TorchOptions {
+  readonly layers: number;
+  readonly hidden: number;
+  readonly heads: number;
+  readonly batch: number;
+  readonly seq: number;
+  readonly threads: number;
+  readonly dropout: number;
+  /** eager or compile */
+  readonly mode: string;
+}
+
+export interface TorchPeer extends Disposable {
+  /** Milliseconds of one step. */
+  step(): Promise<number>;
+  /** What the peer tells of itself at the end: version, loss, peak memory. */
+  finish(): Promise<Record<string, unknown>>;
+}
+
+/** @throws EngineError when python3 has no torch. */
+export async function startTorch(options: TorchOptions): Promise<TorchPeer> {
+  const script = fileURLToPath(new URL('./torch_train.py', import.meta.url));
+  const child = spawn('python3', [script, JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const ask = async (word: string): Promise<string> => {
+    if (word) child.stdin.write(`${word}\n`);
+    const { value, done } = await lines.next();
+    if (done) {
+      throw new EngineError('the PyTorch peer stopped', { remedy: 'python3 -m pip install torch==2.13.0' });
+    }
+    return value;
+  };
+  await ask(''); // ready
+  return {
+    step: async () => Number(await ask('step')),
+    finish: async () => JSON.parse(await ask('finish')) as Record<string, unknown>,
+    [Symbol.dispose]: () => void child.kill(),
+  };
+}

@@ -1,0 +1,44 @@
+/** megatron-ts as a library: tensors and operators with automatic differentiation, layers, data, and `pretrain`. */
+
+export { Tape } from './autograd/tape.ts';
+export {
+  CheckpointError,
+  DataError,
+  EngineError,
+  MegatronError,
+  ShapeError,
+  UsageError,
+} from './base/errors.ts';
+export { type Checkpoint, listCheckpoints, openCheckpoint } from './checkpoint/index.ts';
+export * from './data/index.ts';
+export { type GenerateOptions, generateTokens } from './generate/generate.ts';
+export { type GptArchitecture, type GptConfig, gptConfig } from './model/config.ts';
+export { GptModel } from './model/gpt.ts';
+export { KeyValueCache } from './model/key-value-cache.ts';
+export { Embedding, LayerNorm, Linear } from './model/layers.ts';
+export { type ForwardState, TransformerLayer } from './model/transformer-layer.ts';
+export { add } from './ops/add/op.ts';
+export { type AttentionOptions, attention, attentionWithCache } from './ops/attention/op.ts';
+export { cast } from './ops/cast/op.ts';
+export { crossEntropy } from './ops/cross-entropy/op.ts';
+export { biasDropoutAdd, type DropoutAt, dropout } from './ops/dropout/op.ts';
+export { embedding } from './ops/embedding/op.ts';
+export { gelu } from './ops/gelu/op.ts';
+export { layerNorm } from './ops/layer-norm/op.ts';
+export { linear, linearGelu } from './ops/linear/op.ts';
+export { matmul } from './ops/matmul/op.ts';
+export { multiply } from './ops/multiply/op.ts';
+export { reshape } from './ops/reshape/op.ts';
+export { logSoftmax, softmax } from './ops/softmax/op.ts';
+export { weightedSum } from './ops/weighted-sum/op.ts';
+export { AdamW, type AdamWOptions } from './optim/adamw.ts';
+export { clipFactor, gradientNorm } from './optim/gradient-norm.ts';
+export { type LearningRateSchedule, learningRateAt } from './optim/learning-rate.ts';
+export { type Parameter, type ParameterSpec, Parameters } from './parallel/parameters.ts';
+export type { Engine } from './tensor/engine.ts';
+export { createEngine, type EngineOptions } from './tensor/engines/select.ts';
+export { Tensor } from './tensor/tensor.ts';
+export { countLossTerms, gptLossSum } from './train/gpt-loss.ts';
+export type { LogRecord, LoopEvents, ValidationRecord } from './train/loop.ts';
+export { type Datasets, type PretrainOptions, type PretrainResult, pretrain } from './train/pretrain.ts';
+export { loadWeights } from './train/training-checkpoint.ts';
