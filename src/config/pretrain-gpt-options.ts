@@ -1,14 +1,9 @@
 /** The options of `megatron pretrain gpt`, with Megatron's names and the paper's values (§4.2) where the paper gives one. */
 
 import { z } from 'zod';
+import { lrDecayStyles, wsdDecayStyles } from '../optim/learning-rate.ts';
 import { flag } from './flag.ts';
 import { countSchema, debugFlag, engineFlags, pathSchema, seedFlag, tokenizerFlags } from './shared-flags.ts';
-
-export const lrDecayStyles = ['constant', 'linear', 'cosine', 'inverse-square-root', 'WSD'] as const;
-export type LrDecayStyle = (typeof lrDecayStyles)[number];
-
-export const wsdDecayStyles = ['linear', 'cosine', 'exponential', 'minus_sqrt'] as const;
-export type WsdDecayStyle = (typeof wsdDecayStyles)[number];
 
 const positive = z.number().positive();
 const dropoutSchema = z.number().min(0).lt(1);
