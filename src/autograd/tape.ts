@@ -98,13 +98,10 @@ class Gradients implements GradientSink, Disposable {
 
   into(input: Tensor, write: (destination: Tensor, accumulate: boolean) => void): void {
     if (!input.requiresGrad) return;
-    if (input.grad) return write(input.grad, true);
     const pending = this.#pending.get(input);
-    if (!pending) {
-      write(this.#fresh(input), false);
-      return;
-    }
-    write(this.#owned(input, pending), true);
+    if (input.grad) write(input.grad, true);
+    else if (pending) write(this.#owned(input, pending), true);
+    else write(this.#fresh(input), false);
   }
 
   pass(input: Tensor, gradient: Tensor): void {
