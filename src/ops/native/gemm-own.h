@@ -7,9 +7,9 @@
 
 namespace own {
 
-constexpr int64_t depthBlock = 512;         // one panel of A (tileRows · 512 floats) stays in the first-level cache
-constexpr int64_t longestSide = 3072;       // a packed operand holds at most this · depthBlock floats (6 MiB)
-constexpr int64_t taskRowPanels = 10, taskColumnPanels = 8;  // a task's operands stay in the second-level cache
+constexpr int64_t depthBlock = 768;     // few passes over C, at the price of panels of A that just miss the first-level cache
+constexpr int64_t longestSide = 3072;    // a packed operand holds at most this · depthBlock floats (9 MiB)
+constexpr int64_t taskRowPanels = 10, taskColumnPanels = 4;  // operands of a task: 0.8 MB
 
 inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

@@ -23,18 +23,22 @@ ALWAYS_INLINE void transposeQuad(const float* from, int64_t fromStride, float* t
 
 // panel[k·width + i] = source[i·stride + k], i < used; the rest of each row is zero.
 inline void packAcross(const float* source, int64_t stride, int64_t used, int64_t width, int64_t depth, float* panel) {
-  int64_t i = 0;
-  for (; i + 4 <= used; i += 4) {
-    const float* from = source + i * stride;
-    int64_t k = 0;
-    for (; k + 4 <= depth; k += 4) transposeQuad(from + k, stride, panel + k * width + i, width);
-    for (; k < depth; ++k)
-      for (int64_t r = 0; r < 4; ++r) panel[k * width + i + r] = from[r * stride + k];
+  constexpr int64_t step = 64;  // a piece of the panel this deep is finished while it is in the first-level cache
+  for (int64_t begin = 0; begin < depth; begin += step) {
+    const int64_t end = std::min(depth, begin + step);
+    int64_t i = 0;
+    for (; i + 4 <= used; i += 4) {
+      const float* from = source + i * stride;
+      int64_t k = begin;
+      for (; k + 4 <= end; k += 4) transposeQuad(from + k, stride, panel + k * width + i, width);
+      for (; k < end; ++k)
+        for (int64_t r = 0; r < 4; ++r) panel[k * width + i + r] = from[r * stride + k];
+    }
+    for (; i < used; ++i)
+      for (int64_t k = begin; k < end; ++k) panel[k * width + i] = source[i * stride + k];
+    for (; i < width; ++i)
+      for (int64_t k = begin; k < end; ++k) panel[k * width + i] = 0.0f;
   }
-  for (; i < used; ++i)
-    for (int64_t k = 0; k < depth; ++k) panel[k * width + i] = source[i * stride + k];
-  for (; i < width; ++i)
-    for (int64_t k = 0; k < depth; ++k) panel[k * width + i] = 0.0f;
 }
 
 // panel[k·width + i] = source[k·stride + i], i < used; the rest of each row is zero.
