@@ -1,8 +1,8 @@
 /** Files written beside and renamed, so that a crash or a full disk never damages what existed. */
 
+import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { randomBytes } from 'node:crypto';
 import { MegatronError, messageOf } from './errors.ts';
 
 /** A name beside `path` that no other process or thread uses. */
@@ -69,5 +69,8 @@ export function fileError(what: string, error: unknown): MegatronError {
     EMFILE: 'Too many open files: raise the limit with `ulimit -n`.',
   };
   const remedy = code === undefined ? undefined : remedies[code];
-  return new MegatronError(`${what}: ${messageOf(error)}`, { cause: error, ...(remedy === undefined ? {} : { remedy }) });
+  return new MegatronError(`${what}: ${messageOf(error)}`, {
+    cause: error,
+    ...(remedy === undefined ? {} : { remedy }),
+  });
 }
