@@ -226,7 +226,7 @@ class BackwardHead {
 
 // Heads are independent, so each sum has one owner: no atomics, the same bits for every thread count.
 inline void attentionBackward(const Context* context, const Attention& problem, const AttentionGradients& io) {
-  parallelTasks(context, problem.batch * problem.heads, [&](int64_t head, int) {
+  parallelTasks(context, problem.batch * problem.heads, [&](int64_t head) {
     float* workspace = reserveWorkspace(BackwardHead::workspaceSize(problem));
     BackwardHead(problem, io, head / problem.heads, head % problem.heads, workspace).run();
   });

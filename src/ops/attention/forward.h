@@ -140,7 +140,7 @@ inline void attentionForwardTiles(const Context* context, const Attention& probl
   const int64_t tiles = (problem.queries + tileSize - 1) / tileSize, heads = problem.batch * problem.heads;
   const int64_t wantedChunks = heads >= 2 * context->threads ? 1 : (4 * context->threads + heads - 1) / heads;
   const int64_t chunkTiles = std::max<int64_t>(2, tiles / wantedChunks), chunks = (tiles + chunkTiles - 1) / chunkTiles;
-  parallelTasks(context, heads * chunks, [&](int64_t task, int) {
+  parallelTasks(context, heads * chunks, [&](int64_t task) {
     const int64_t head = task % heads, chunk = chunks - 1 - task / heads;  // the longest first
     const int64_t b = head / problem.heads, h = head % problem.heads;
     const int64_t begin = chunk * chunkTiles, end = std::min(tiles, begin + chunkTiles);

@@ -34,17 +34,20 @@ inline void parallelFor(const Context* context, int64_t count, int64_t grain, co
 #endif
 }
 
-// body(task, thread): tasks of unequal size, taken by whichever thread is free; order of execution is not fixed.
+// body(task): tasks of unequal size, taken by whichever thread is free; order of execution is not fixed.
 template <class Body>
 inline void parallelTasks(const Context* context, int64_t tasks, const Body& body) {
   const int threads = partsFor(context, tasks, 1);
-#if defined(_OPENMP)
-  if (threads > 1) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (int64_t task = 0; task < tasks; ++task) body(task, omp_get_thread_num());
+  if (threads == 1) {
+    for (int64_t task = 0; task < tasks; ++task) body(task);
     return;
   }
+#if defined(_OPENMP)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (int64_t task = 0; task < tasks; ++task) body(task);
+#elif defined(__APPLE__)
+  dispatch_apply(static_cast<size_t>(tasks), DISPATCH_APPLY_AUTO, ^(size_t task) { body(static_cast<int64_t>(task)); });
+#else
+  for (int64_t task = 0; task < tasks; ++task) body(task);
 #endif
-  (void)threads;
-  for (int64_t task = 0; task < tasks; ++task) body(task, 0);
 }
