@@ -1,6 +1,7 @@
 /** All commands: schema now, code only when it runs, so that `--help` is quick. */
 
 import { type Command, parseCommandLine } from '../config/command.ts';
+import { demoCommand } from '../config/demo.ts';
 import { doctorCommand } from '../config/doctor.ts';
 import { generateCommand } from '../config/generate.ts';
 import { preprocessCommand } from '../config/preprocess.ts';
@@ -29,6 +30,7 @@ function runnable<Config>(command: Command<Config>, load: () => Promise<CommandM
 
 /** In the order of a first visit. */
 export const commands: readonly RunnableCommand[] = [
+  runnable(demoCommand, () => import('./commands/demo.ts')),
   runnable(doctorCommand, () => import('./commands/doctor.ts')),
   runnable(trainTokenizerCommand, () => import('./commands/train-tokenizer.ts')),
   runnable(preprocessCommand, () => import('./commands/preprocess.ts')),

@@ -62,7 +62,7 @@ struct Product {
       longer = (longer + 1) / 2;
     }
     const int64_t columnTasks = ceilDivide(columns.panels, columnStep);
-    const auto task = [&](int64_t index, int) {
+    const auto task = [&](int64_t index) {
       const int64_t rowBegin = index / columnTasks * rowStep, columnBegin = index % columnTasks * columnStep;
       const int64_t rowEnd = std::min(rows.panels, rowBegin + rowStep);
       const int64_t columnEnd = std::min(columns.panels, columnBegin + columnStep);
@@ -77,7 +77,7 @@ struct Product {
       }
     };
     if (rows.size * columns.size * depth < 100000) {  // waking threads would cost more than the work
-      for (int64_t index = 0; index < tasksNow(); ++index) task(index, 0);
+      for (int64_t index = 0; index < tasksNow(); ++index) task(index);
     } else {
       parallelTasks(context, tasksNow(), task);
     }
