@@ -1,0 +1,154 @@
+/** The demo's training run: `megatron pretrain gpt` with its own page, going on from its checkpoint. */
+
+import { join } from 'node:path';
+import { CheckpointError } from '../../base/errors.ts';
+import { formatCount, formatDuration, formatInteger } from '../../base/format.ts';
+import { progressBar, remainingMs } from '../../base/progress.ts';
+import { hasCheckpoint, listCheckpoints } from '../../checkpoint/index.ts';
+import { manifestName } from '../../checkpoint/manifest.ts';
+import { type PretrainGptConfig, pretrainGptCommand } from '../../config/pretrain-gpt.ts';
+import type { LoopEvents } from '../../train/loop.ts';
+import { pretrainGpt } from '../../train/pretrain-gpt.ts';
+import { readMetrics } from '../../train/report/index.ts';
+import type { StageConsole } from './console.ts';
+import { type ModelPlan, sizeOptions, validations } from './plan.ts';
+import type { DataResult, TokenizerFilesOf } from './prepare.ts';
+
+export type TrainingResult = {
+  readonly iteration: number;
+  readonly firstLoss: number;
+  /** Mean over the last logged updates. */
+  readonly loss: number;
+  /** Of held-out text; null where there was too little of it. */
+  readonly validLoss: number | null;
+  readonly tokens: number;
+  /** In updates alone, over all runs. */
+  readonly updateMs: number;
+};
+
+export interface TrainingOptions {
+  readonly plan: ModelPlan;
+  readonly data: DataResult;
+  /** Folder of the demo. */
+  readonly folder: string;
+  readonly tokenizer: TokenizerFilesOf;
+  readonly seed: number;
+  readonly device: PretrainGptConfig['device'];
+  readonly numThreads: number;
+  readonly signal: AbortSignal;
+}
+
+/** The checkpoints' place, in the demo's folder. */
+export const checkpointsName = 'checkpoints';
+
+/** Checkpoints in one run: a kill at any moment costs a few seconds of work. */
+const checkpoints = 10;
+
+function trainingConfig(options: TrainingOptions): PretrainGptConfig {
+  const { plan, data, folder, tokenizer, seed, device, numThreads } = options;
+  const { trainIters, seqLength, microBatchSize } = plan;
+  const every = (times: number): number => Math.max(1, Math.round(trainIters / times));
+  const batchTokens = seqLength * microBatchSize;
+  const { config } = pretrainGptCommand.configure({
+    ...sizeOptions(plan),
+    ...{ trainIters, seed, device, numThreads },
+    ...{ minLr: plan.lr / 20, lrDecayStyle: 'cosine', lrWarmupIters: Math.min(50, Math.floor(trainIters / 10)) },
+    // A model this small sees hardly any text twice: dropout would only slow it down.
+    ...{ attentionDropout: 0, hiddenDropout: 0, weightDecay: 0.1, adamBeta2: 0.95 },
+    ...{ dataPath: [join(folder, data.prefix)], dataCachePath: join(folder, 'data', 'cache'), split: data.split },
+    ...{ tokenizerType: 'GPT2BPETokenizer', vocabFile: tokenizer.vocabFile, mergeFile: tokenizer.mergeFile },
+    // Each validation reads all of the held-out part once.
+    evalIters: Math.floor(data.validTokens / batchTokens),
+    ...{ evalInterval: Math.max(20, every(validations)), logInterval: every(10 * validations) },
+    ...{ save: join(folder, checkpointsName), saveInterval: every(checkpoints), saveRetain: 2 },
+  });
+  return config;
+}
+
+/** Trains, or trains on. @throws what the signal was aborted with, after the state is saved. */
+export async function trainDemo(options: TrainingOptions, page: StageConsole): Promise<TrainingResult> {
+  const config = trainingConfig(options);
+  const save = join(options.folder, checkpointsName);
+  const load = hasCheckpoint(save) ? loadable(save, page) : undefined;
+  const sink = { write: () => {} };
+  await pretrainGpt(load === undefined ? config : { ...config, load }, {
+    ...{ stdout: sink, stderr: sink, logLines: false, signal: options.signal },
+    events: liveEvents(config, page),
+  });
+  options.signal.throwIfAborted();
+  return trainingResult(options);
+}
+
+/** The folder, or the last sound checkpoint in it. @throws CheckpointError where there is none. */
+function loadable(save: string, page: StageConsole): string {
+  const listed = listCheckpoints(save);
+  const latest = listed.find((checkpoint) => checkpoint.latest) ?? listed.at(-1);
+  const sound = listed.filter(({ problem }) => problem === undefined).at(-1);
+  if (sound === undefined) {
+    throw new CheckpointError(`no checkpoint in ${save} can be loaded: ${latest?.problem ?? 'there is none'}`, {
+      remedy: 'Add --restart to begin the demo anew.',
+    });
+  }
+  if (latest !== undefined && latest.problem !== undefined) {
+    page.notice(`the checkpoint of update ${latest.iteration} is damaged (${latest.problem})`);
+  }
+  page.notice(`going on after update ${formatInteger(sound.iteration)}`);
+  return sound === latest ? save : sound.folder;
+}
+
+/** The live line: 400/900 updates, loss, tokens/s, ETA. */
+function liveEvents(config: PretrainGptConfig, page: StageConsole): LoopEvents {
+  const { trainIters, globalBatchSize, seqLength } = config;
+  const start = performance.now();
+  let startedAt: number | undefined;
+  let updateMs = 0;
+  let smoothed: number | undefined;
+  let speed = '';
+  return {
+    stepped: ({ iteration, loss, elapsedMs }) => {
+      startedAt ??= iteration - 1;
+      updateMs += elapsedMs;
+      smoothed = smoothed === undefined ? loss : 0.9 * smoothed + 0.1 * loss;
+      const done = iteration - startedAt;
+      const rate = (done * globalBatchSize * seqLength * 1000) / updateMs;
+      speed = `loss ${smoothed.toFixed(3)}  ${formatCount(rate)} tokens/s`;
+      page.update(() => {
+        const wall = { done: iteration, total: trainIters, startedAt: startedAt ?? 0 };
+        const left = remainingMs({ ...wall, elapsedMs: performance.now() - start });
+        const bar = progressBar(iteration / trainIters, 14);
+        return `${bar} ${iteration}/${trainIters}  ${speed}  ETA ${formatDuration(left)}`;
+      });
+    },
+    validating: (done, total) => page.update(() => `${speed}  on held-out text: ${done}/${total}`),
+    saved: ({ warnings }) => {
+      for (const warning of warnings) page.notice(`warning: ${warning}`);
+    },
+  };
+}
+
+function trainingResult({ folder, plan }: TrainingOptions): TrainingResult {
+  const metrics = readMetrics(join(folder, checkpointsName, 'metrics.jsonl'));
+  const last = metrics.at(-1);
+  const validated = metrics.filter(({ validLoss }) => validLoss !== undefined).at(-1);
+  let updateMs = 0;
+  metrics.forEach(({ iteration, elapsedMs }, index) => {
+    updateMs += elapsedMs * (iteration - (metrics[index - 1]?.iteration ?? 0));
+  });
+  return {
+    iteration: last?.iteration ?? plan.trainIters,
+    firstLoss: metrics[0]?.lmLoss ?? Number.NaN,
+    loss: last?.lmLoss ?? Number.NaN,
+    validLoss: validated?.validLoss ?? null,
+    tokens: last?.consumedTokens ?? 0,
+    updateMs: Math.round(updateMs),
+  };
+}
+
+/** Files by which the finished training is known again, as paths inside the demo's folder. */
+export function trainingFiles(folder: string): string[] {
+  const latest = listCheckpoints(join(folder, checkpointsName)).find((checkpoint) => checkpoint.latest);
+  const manifest = latest === undefined ? [] : [join(checkpointsName, iterationName(latest.folder), manifestName)];
+  return [...manifest, join(checkpointsName, 'metrics.jsonl')];
+}
+
+const iterationName = (folder: string): string => folder.split(/[\\/]/).at(-1) ?? folder;
