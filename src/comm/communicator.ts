@@ -1,0 +1,48 @@
+/** How ranks talk to each other: one small interface, whatever carries the messages (nobody, threads, MPI). */
+
+import type { Tensor } from '../tensor/tensor.ts';
+
+export const reduceOperations = ['sum', 'max'] as const;
+export type ReduceOperation = (typeof reduceOperations)[number];
+
+/** A collective that has begun. */
+export interface Pending {
+  /** Blocks until the tensor holds the result. Must be called exactly once, in the order of the starts, on every rank. */
+  finish(): void;
+}
+
+/**
+ * A group of ranks. Collectives block, must be called by every rank of the group in the same order, and work in place on
+ * contiguous tensors (float32, bfloat16, int32; sums of bfloat16 are added up in float32). Sums run over the ranks in rank
+ * order, so a given layout gives the same bits on every run.
+ *
+ * When any rank of the run fails, every blocked or later call on the others throws a `RankFailure` that carries the
+ * first error, within seconds.
+ */
+export interface Communicator extends Disposable {
+  /** Number of this rank in the group. */
+  readonly rank: number;
+  readonly size: number;
+  /** Words for messages: `tensor group of ranks 0, 1`. */
+  readonly label: string;
+  /** Begins a reduction over all ranks into every rank's `tensor`. */
+  startAllReduce(tensor: Tensor, operation: ReduceOperation): Pending;
+  /** output [size · n] = the inputs [n] of all ranks, in rank order. */
+  allGather(input: Tensor, output: Tensor): void;
+  /** output [n] = this rank's part of the sum over ranks of input [size · n]. */
+  reduceScatter(input: Tensor, output: Tensor): void;
+  /** Every rank's `tensor` becomes that of rank `root`. */
+  broadcast(tensor: Tensor, root: number): void;
+  send(tensor: Tensor, to: number): void;
+  receive(tensor: Tensor, from: number): void;
+  barrier(): void;
+  /** Small JSON values of all ranks, in rank order: names, records, decisions; not for tensors. */
+  exchange<Value>(value: Value): Value[];
+  /** Groups of the ranks that give the same `color`, ordered by `key`, then by rank. Collective. */
+  split(color: number, key: number, label: string): Communicator;
+}
+
+/** Reduces in place, and waits for it. */
+export function allReduce(group: Communicator, tensor: Tensor, operation: ReduceOperation = 'sum'): void {
+  group.startAllReduce(tensor, operation).finish();
+}
