@@ -12,6 +12,7 @@ export {
 export { type Checkpoint, listCheckpoints, openCheckpoint } from './checkpoint/index.ts';
 export * from './data/index.ts';
 export { type GenerateOptions, generateTokens } from './generate/generate.ts';
+export type { SamplingOptions } from './generate/sampling.ts';
 export { type GptArchitecture, type GptConfig, gptConfig } from './model/config.ts';
 export { GptModel } from './model/gpt.ts';
 export { KeyValueCache } from './model/key-value-cache.ts';
@@ -39,6 +40,16 @@ export type { Engine } from './tensor/engine.ts';
 export { createEngine, type EngineOptions } from './tensor/engines/select.ts';
 export { Tensor } from './tensor/tensor.ts';
 export { countLossTerms, gptLossSum } from './train/gpt-loss.ts';
-export type { LogRecord, LoopEvents, ValidationRecord } from './train/loop.ts';
-export { type Datasets, type PretrainOptions, type PretrainResult, pretrain } from './train/pretrain.ts';
+export type { ExitReason, LogRecord, LoopEvents, ValidationRecord } from './train/loop.ts';
+export {
+  type Datasets,
+  type PretrainOptions,
+  type PretrainResult,
+  pretrain,
+  type RunIdentity,
+  type RunStart,
+  type TrainableModel,
+} from './train/pretrain.ts';
+export { DivergenceError } from './train/step.ts';
+export type { BatchStream } from './train/task.ts';
 export { loadWeights } from './train/training-checkpoint.ts';

@@ -20,7 +20,8 @@ export interface GenerateOptions extends SamplingOptions {
  * Yields token ids as they are chosen. Ends early at the end of a document, or where the model's positions end.
  *
  * @param prompt at least one id
- * @throws UsageError when the prompt is empty or longer than the model's positions.
+ * @throws UsageError when the prompt is empty, longer than the model's positions or holds an id outside the vocabulary;
+ *   MegatronError when the model's logits are no numbers.
  */
 export function* generateTokens(
   model: GptModel,
@@ -32,6 +33,12 @@ export function* generateTokens(
   if (prompt.length > maxPositionEmbeddings) {
     throw new UsageError(`the prompt has ${prompt.length} tokens, the model ${maxPositionEmbeddings} positions`, {
       remedy: 'Shorten the prompt.',
+    });
+  }
+  const strange = Array.from(prompt).find((id) => !(id >= 0 && id < vocabSize));
+  if (strange !== undefined) {
+    throw new UsageError(`the prompt has the id ${strange}, the model a vocabulary of ${vocabSize}`, {
+      remedy: 'Use the tokenizer that the model was trained with.',
     });
   }
   const { engine } = model.output.weight.value;

@@ -1,5 +1,6 @@
 /** Choosing the next token from logits: greedy, or drawn after temperature, top-k and top-p. */
 
+import { MegatronError } from '../base/errors.ts';
 import { streamSeed } from '../parallel/random.ts';
 import { philox4x32 } from '../tensor/philox.ts';
 
@@ -25,8 +26,10 @@ export function uniformAt(seed: number, sample: number, position: number): numbe
  * @param logits one row, [v]
  * @param uniform in [0, 1); decides the draw
  * @returns a token id
+ * @throws MegatronError when a logit is NaN or +∞: such a model writes nothing but noise.
  */
 export function chooseToken(logits: ArrayLike<number>, options: SamplingOptions, uniform: number): number {
+  expectNumbers(logits);
   if (options.greedy) return likeliest(logits);
   const temperature = options.temperature ?? 1;
   const scaled = Float64Array.from(logits, (logit) => logit / temperature);
@@ -34,6 +37,16 @@ export function chooseToken(logits: ArrayLike<number>, options: SamplingOptions,
   const weights = softmaxInPlace(scaled);
   keepTopP(weights, options.topP ?? 0);
   return draw(weights, uniform);
+}
+
+function expectNumbers(logits: ArrayLike<number>): void {
+  for (let id = 0; id < logits.length; id++) {
+    const logit = logits[id] as number;
+    if (logit < Number.POSITIVE_INFINITY) continue;
+    throw new MegatronError(`the model gives the token ${id} a logit of ${logit}`, {
+      remedy: 'Its training diverged: load an earlier checkpoint.',
+    });
+  }
 }
 
 function likeliest(logits: ArrayLike<number>): number {

@@ -73,6 +73,14 @@ export class Parameter {
     this.#value = value;
     this.#stored = value.view(this.shape);
   }
+
+  /** Called when `Parameters` is disposed; `grad` goes with the value. */
+  release(): void {
+    this.#stored?.[Symbol.dispose]();
+    this.#value?.[Symbol.dispose]();
+    this.#stored = undefined;
+    this.#value = undefined;
+  }
 }
 
 /** Parameters that share one flat buffer, so that the optimizer passes over them in one call. */
@@ -90,8 +98,8 @@ export interface ParameterGroup {
 /** Parameters begin at whole cache lines. */
 const alignment = 16;
 
-/** Declares parameters for a model; allocates and initializes them for an engine. */
-export class Parameters {
+/** Declares parameters for a model; allocates and initializes them for an engine. Disposing gives their memory back. */
+export class Parameters implements Disposable {
   readonly #parameters: Parameter[] = [];
   readonly #streams = new Map<number, string>();
   #groups: readonly ParameterGroup[] | undefined;
@@ -162,6 +170,15 @@ export class Parameters {
   /** Sets all gradients to zero, before the first micro-batch of a step. */
   clearGradients(): void {
     for (const { gradients } of this.groups) gradients?.data.fill(0);
+  }
+
+  [Symbol.dispose](): void {
+    for (const parameter of this.#parameters) parameter.release();
+    for (const { values, gradients } of this.#groups ?? []) {
+      values[Symbol.dispose]();
+      gradients?.[Symbol.dispose]();
+    }
+    this.#groups = undefined;
   }
 }
 

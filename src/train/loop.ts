@@ -1,6 +1,7 @@
 /** The training loop: updates, validation, checkpoints and orderly exits. */
 
 import { setImmediate } from 'node:timers/promises';
+import { UsageError } from '../base/errors.ts';
 import type { AdamW } from '../optim/adamw.ts';
 import { type LearningRateSchedule, learningRateAt } from '../optim/learning-rate.ts';
 import { evaluate, trainStep } from './step.ts';
@@ -27,7 +28,7 @@ export interface Progress {
   /** Updates done. */
   iteration: number;
   consumedSamples: number;
-  /** Losses since the last log line, so that a resumed run logs the same means. */
+  /** Losses since the last line of `logInterval` or `evalInterval`, so that a resumed run logs the same means. */
   lossSum: number;
   lossCount: number;
 }
@@ -35,11 +36,11 @@ export interface Progress {
 export interface LogRecord {
   readonly iteration: number;
   readonly consumedSamples: number;
-  /** Mean since the last record. */
+  /** Mean since the last record that was due; the one at the end of a run may come early, and begins no new mean. */
   readonly loss: number;
   readonly learningRate: number;
   readonly gradNorm: number;
-  /** Mean time of an iteration since the last record, validation and saving left out. */
+  /** Mean time of those iterations as far as this process ran them, validation and saving left out. */
   readonly elapsedMs: number;
 }
 
@@ -55,7 +56,7 @@ export type ExitReason = 'finished' | 'signal' | 'exit interval' | 'exit duratio
 export interface LoopEvents {
   /** After every update. */
   stepped?(step: { readonly iteration: number; readonly loss: number; readonly elapsedMs: number }): void;
-  /** After every `logInterval` updates. */
+  /** After every `logInterval` updates, before every validation and at the end. */
   logged?(record: LogRecord): void;
   validating?(done: number, total: number): void;
   validated?(record: ValidationRecord): void;
@@ -74,9 +75,10 @@ export interface LoopHooks extends LoopEvents {
 }
 
 /**
- * Trains until `trainIters` or an exit condition. The event loop turns between iterations, so signals are heard.
+ * Trains until `trainIters` or an exit condition. The event loop turns after every iteration, so signals are heard.
  *
  * @param progress where to start; updated in place
+ * @throws UsageError where the options do not fit each other; DivergenceError when the loss is no number.
  */
 export async function trainLoop<Batch>(
   task: TrainTask<Batch>,
@@ -85,7 +87,9 @@ export async function trainLoop<Batch>(
   options: LoopOptions,
   hooks: LoopHooks = {},
 ): Promise<ExitReason> {
+  checkOptions(options);
   const microBatches = options.globalBatchSize / options.microBatchSize;
+  const evaluates = options.evalIters > 0;
   const stream = task.trainBatches(progress.consumedSamples);
   const begin = performance.now();
   let logTime = 0;
@@ -115,26 +119,29 @@ export async function trainLoop<Batch>(
     hooks.stepped?.({ iteration, loss, elapsedMs });
 
     const isLast = iteration === options.trainIters;
-    const isValidated = options.evalIters > 0 && (iteration % options.evalInterval === 0 || isLast);
-    if (iteration % options.logInterval === 0 || isLast || isValidated) {
+    const isEvaluationDue = evaluates && iteration % options.evalInterval === 0;
+    const isLogDue = iteration % options.logInterval === 0 || isEvaluationDue;
+    if (isLogDue || isLast) {
       const log: LogRecord = {
         ...{ iteration, consumedSamples: progress.consumedSamples, learningRate, gradNorm },
         loss: progress.lossSum / progress.lossCount,
         elapsedMs: logTime / logSteps,
       };
-      [progress.lossSum, progress.lossCount, logTime, logSteps] = [0, 0, 0, 0];
+      // a line that only the end of this run brings must not change the next one of a run that goes on
+      if (isLogDue) [progress.lossSum, progress.lossCount, logTime, logSteps] = [0, 0, 0, 0];
       hooks.logged?.(log);
-      const validation = isValidated ? validate(task, iteration, options, hooks) : undefined;
+      const validation =
+        isEvaluationDue || (evaluates && isLast) ? validate(task, iteration, options, hooks) : undefined;
       hooks.recorded?.(log, validation);
     }
     if (iteration % options.saveInterval === 0) save();
 
+    await setImmediate(); // a signal that came meanwhile is heard here
     const reason = exitReason(options, iteration, begin);
     if (reason) {
       save();
       return reason;
     }
-    await setImmediate();
   }
   save();
   testAtEnd(task, progress.iteration, options, hooks);
@@ -178,8 +185,22 @@ function evaluateAll<Batch>(
 function exitReason(options: LoopOptions, iteration: number, begin: number): ExitReason | undefined {
   const { signal, exitInterval, exitDurationInMins } = options;
   if (signal?.aborted) return 'signal';
+  if (iteration === options.trainIters) return undefined;
   if (exitInterval !== undefined && iteration % exitInterval === 0) return 'exit interval';
   if (exitDurationInMins !== undefined && performance.now() - begin > exitDurationInMins * 60_000)
     return 'exit duration';
   return undefined;
+}
+
+function checkOptions(options: LoopOptions): void {
+  const { microBatchSize, globalBatchSize, trainIters, logInterval, evalInterval, saveInterval } = options;
+  const counts = { microBatchSize, globalBatchSize, trainIters, logInterval, evalInterval, saveInterval };
+  for (const [name, value] of Object.entries(counts)) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new UsageError(`${name} must be a whole number of one or more, not ${value}`);
+    }
+  }
+  if (globalBatchSize % microBatchSize !== 0) {
+    throw new UsageError(`globalBatchSize ${globalBatchSize} is no multiple of microBatchSize ${microBatchSize}`);
+  }
 }

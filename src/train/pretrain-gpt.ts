@@ -1,9 +1,9 @@
 /** `megatron pretrain gpt`: from a configuration to a trained model. */
 
-import { CheckpointError, DataError } from '../base/errors.ts';
+import { DataError } from '../base/errors.ts';
 import { formatInteger } from '../base/format.ts';
 import type { ProgressStream } from '../base/progress.ts';
-import { hasCheckpoint, openCheckpoint } from '../checkpoint/index.ts';
+import { openCheckpoint } from '../checkpoint/index.ts';
 import type { PretrainGptConfig } from '../config/pretrain-gpt.ts';
 import { tokenizerSource } from '../config/shared-flags.ts';
 import type { MicroBatch } from '../data/gpt/batches.ts';
@@ -26,6 +26,7 @@ import type { ExitReason, LoopEvents } from './loop.ts';
 import { type Datasets, pretrain, type RunIdentity, type RunStart } from './pretrain.ts';
 import { modelFlopsPerToken, palmFlopsPerToken } from './report/flops.ts';
 import { closingWords, createRunReport, type RunReport } from './run-report.ts';
+import { refuseToMixRuns } from './save-folder.ts';
 import { assertSameTokenizer, portableSource, tokenizerAttachments, tokenizerRecord } from './tokenizer-files.ts';
 
 export interface PretrainStreams {
@@ -46,9 +47,9 @@ export async function pretrainGpt(
 ): Promise<{ readonly reason: ExitReason; readonly iteration: number }> {
   const startedAt = performance.now();
   const notify = (message: string): void => void streams.stderr.write(`${message}\n`);
-  refuseToMixRuns(config);
   using resources = new DisposableStack();
   const checkpoint = config.load === undefined ? undefined : resources.use(openCheckpoint(config.load));
+  refuseToMixRuns(config.save, checkpoint);
   const tokenizer = config.vocabSize === undefined ? createTokenizer(tokenizerSource(config)) : undefined;
   const modelConfig = modelOfRun(config, config.vocabSize ?? tokenizer?.vocabSize ?? 0);
   if (checkpoint) {
@@ -61,7 +62,7 @@ export async function pretrainGpt(
 
   let report: RunReport | undefined;
   const { adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon } = config;
-  const { reason, iteration } = await pretrain(
+  const { model, reason, iteration } = await pretrain(
     () => new GptModel(modelConfig),
     () => datasets,
     (batch, model, training) => gptLossSum(engine, model, batch, training),
@@ -78,16 +79,9 @@ export async function pretrainGpt(
       },
     },
   );
+  resources.use(model.parameters);
   report?.note(closingWords(reason, iteration, startedAt, config.save, engine));
   return { reason, iteration };
-}
-
-/** A new run must not write among the checkpoints of another. */
-function refuseToMixRuns({ save, load }: PretrainGptConfig): void {
-  if (save === undefined || load !== undefined || !hasCheckpoint(save)) return;
-  throw new CheckpointError(`${save} already holds checkpoints of a run`, {
-    remedy: `Add --load ${save} to go on with that run, or choose another --save folder for a new one.`,
-  });
 }
 
 function runIdentity(config: PretrainGptConfig, model: GptConfig, tokenizer: Tokenizer | undefined): RunIdentity {

@@ -12,6 +12,7 @@ import type { Parameters } from '../parallel/parameters.ts';
 import type { Engine } from '../tensor/engine.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type ExitReason, type LoopEvents, type LoopOptions, type Progress, trainLoop } from './loop.ts';
+import { refuseToMixRuns } from './save-folder.ts';
 import type { BatchStream, TrainTask } from './task.ts';
 import { loadTraining, saveTraining } from './training-checkpoint.ts';
 
@@ -74,12 +75,13 @@ export interface PretrainResult<Model> {
 }
 
 /**
- * Trains a model. The engine stays the caller's, the trained model lives in it.
+ * Trains a model. The engine stays the caller's, the trained model lives in it until its parameters are disposed.
  *
  * @param modelProvider makes the model: declares its parameters and no more
  * @param datasetProvider opens the data
  * @param forwardStep the sum of a batch's loss terms, a scalar []; dropout only where `training`
- * @throws CheckpointError when `load` is missing, damaged or of another model; DivergenceError when the loss is no number.
+ * @throws UsageError where the options do not fit each other; CheckpointError when `load` is missing, damaged or of another
+ *   model, or `save` holds another run; DivergenceError when the loss is no number. The model's memory is then given back.
  */
 export async function pretrain<Model extends TrainableModel, Batch>(
   modelProvider: () => Model,
@@ -89,15 +91,18 @@ export async function pretrain<Model extends TrainableModel, Batch>(
 ): Promise<PretrainResult<Model>> {
   const { engine, save, identity = anonymous } = options;
   using resources = new DisposableStack();
+  const { load } = options;
+  const checkpoint = typeof load === 'string' ? resources.use(openCheckpoint(load)) : load;
+  refuseToMixRuns(save, checkpoint);
   const model = modelProvider();
   const { parameters } = model;
-  parameters.allocate(engine);
+  using unfinished = new DisposableStack();
+  unfinished.use(parameters).allocate(engine);
   const optimizer = resources.use(new AdamW(parameters, options.adam));
   const progress: Progress = { iteration: 0, consumedSamples: 0, lossSum: 0, lossCount: 0 };
   const state = { parameters, optimizer, progress };
-  const { load } = options;
-  if (load === undefined) parameters.initialize(options.seed);
-  else loadTraining(typeof load === 'string' ? resources.use(openCheckpoint(load)) : load, state);
+  if (checkpoint) loadTraining(checkpoint, state);
+  else parameters.initialize(options.seed);
 
   const datasets = datasetProvider(model);
   const task: TrainTask<Batch> = {
@@ -125,5 +130,6 @@ export async function pretrain<Model extends TrainableModel, Batch>(
       events.saved?.({ iteration: progress.iteration, folder: saved.folder, warnings: saved.warnings });
     },
   });
+  unfinished.move(); // the model is the caller's now
   return { model, reason, iteration: progress.iteration };
 }

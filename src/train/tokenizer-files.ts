@@ -1,14 +1,20 @@
 /** The tokenizer travels with the checkpoint, so that a model can write wherever its folder is copied. */
 
 import { readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { extname, join } from 'node:path';
 import { CheckpointError } from '../base/errors.ts';
 import { fileError } from '../base/files.ts';
 import type { Attachment, Checkpoint, JsonObject, TokenizerRecord } from '../checkpoint/index.ts';
 import { createTokenizer } from '../data/tokenizers/create-tokenizer.ts';
 import { type Tokenizer, type TokenizerSource, tokenizerTypes } from '../data/tokenizers/tokenizer.ts';
 
-const fileKeys = ['vocabFile', 'mergeFile', 'tokenizerModel'] as const;
+/** Each with its name in a checkpoint: a file's own name may be any, and the same for two. */
+const attachedNames = {
+  vocabFile: 'tokenizer-vocab',
+  mergeFile: 'tokenizer-merges',
+  tokenizerModel: 'tokenizer-model',
+} as const;
+const fileKeys = ['vocabFile', 'mergeFile', 'tokenizerModel'] as const satisfies (keyof typeof attachedNames)[];
 
 export const tokenizerRecord = ({ type, identity, vocabSize }: Tokenizer): TokenizerRecord => ({
   type,
@@ -18,25 +24,28 @@ export const tokenizerRecord = ({ type, identity, vocabSize }: Tokenizer): Token
 
 /** The source with its files' names alone, as it is kept in a checkpoint. */
 export function portableSource(source: TokenizerSource): JsonObject {
-  const files = fileKeys.flatMap((key) => (source[key] === undefined ? [] : [[key, attachedName(source[key])]]));
+  const files = fileKeys.flatMap((key) => (source[key] === undefined ? [] : [[key, attachedName(key, source[key])]]));
   return { type: source.type, ...Object.fromEntries(files) };
 }
 
-const attachedName = (path: string): string => `tokenizer-${basename(path)}`;
+function attachedName(key: keyof typeof attachedNames, path: string): string {
+  const extension = extname(path);
+  return `${attachedNames[key]}${/^\.[a-z]+$/.test(extension) ? extension : ''}`;
+}
 
 export function tokenizerAttachments(source: TokenizerSource): Attachment[] {
   return fileKeys.flatMap((key) => {
     const path = source[key];
     if (path === undefined) return [];
     try {
-      return [{ name: attachedName(path), content: readFileSync(path) }];
+      return [{ name: attachedName(key, path), content: readFileSync(path) }];
     } catch (error) {
       throw fileError(`cannot read the tokenizer file ${path}`, error);
     }
   });
 }
 
-/** The tokenizer that a checkpoint carries. @throws CheckpointError when it carries none, or it changed. */
+/** The tokenizer that a checkpoint carries. @throws CheckpointError when it carries none, or its files are damaged. */
 export function tokenizerOfCheckpoint(checkpoint: Checkpoint): Tokenizer {
   const settings = checkpoint.manifest.trainingState['tokenizerSource'] as JsonObject | undefined;
   const type = tokenizerTypes.find((name) => name === settings?.['type']);
@@ -47,7 +56,9 @@ export function tokenizerOfCheckpoint(checkpoint: Checkpoint): Tokenizer {
   }
   const files = fileKeys.flatMap((key) => {
     const name = settings[key];
-    return typeof name === 'string' ? [[key, join(checkpoint.folder, name)]] : [];
+    if (typeof name !== 'string') return [];
+    checkpoint.attachment(name); // reads it to be sure that it is what was saved
+    return [[key, join(checkpoint.folder, name)]];
   });
   const tokenizer = createTokenizer({ type, ...Object.fromEntries(files) });
   assertSameTokenizer(checkpoint, tokenizer);

@@ -53,7 +53,7 @@ export function saveTraining(state: TrainingState, options: TrainingCheckpointOp
       consumedTokens: consumedSamples * options.tokensPerSample,
       architecture: options.architecture,
       tokenizer: options.tokenizer,
-      trainingState: { optimizerSteps: optimizer.steps, lossSum, lossCount, ...options.settings },
+      trainingState: { ...options.settings, optimizerSteps: optimizer.steps, lossSum, lossCount },
     },
   });
 }
@@ -67,8 +67,9 @@ function checkpointTensors(parameters: Parameters, states: readonly ParameterSta
   ];
 }
 
+const optimizerPrefix = 'optimizer.';
 const optimizerName = (state: ParameterState['name'], parameter: Parameter): string =>
-  `optimizer.${state}.${parameter.name}`;
+  `${optimizerPrefix}${state}.${parameter.name}`;
 
 function sliceOf(parameter: Parameter, name: string, kind: 'model' | 'optimizer', tensor: Tensor): CheckpointTensor {
   return {
@@ -88,8 +89,20 @@ function readTensor(checkpoint: Checkpoint, parameter: Parameter, name: string, 
   checkpoint.readInto(name, request, tensor.bytes);
 }
 
-/** Fills the weights alone: for evaluation, generation and fine-tuning. */
+/**
+ * Fills the weights alone: for evaluation, generation and fine-tuning.
+ *
+ * @throws CheckpointError when the checkpoint has other parameters than the model, or is damaged.
+ */
 export function loadWeights(checkpoint: Checkpoint, parameters: Parameters): void {
+  const known = new Set(parameters.all.map(({ name }) => name));
+  const strange = checkpoint.names().filter((name) => !name.startsWith(optimizerPrefix) && !known.has(name));
+  if (strange.length > 0) {
+    throw new CheckpointError(
+      `the checkpoint ${checkpoint.folder} has parameters that the model lacks: ${strange.join(', ')}`,
+      { remedy: 'It is of another model: load one of this model.' },
+    );
+  }
   for (const parameter of parameters.all) readTensor(checkpoint, parameter, parameter.name, parameter.stored);
 }
 

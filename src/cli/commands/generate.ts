@@ -20,8 +20,9 @@ export async function run(config: GenerateConfig, { stdout, stderr }: CommandCon
   const { device, numThreads: threads } = config;
   using engine = await createEngine({ device, threads, notify: (message) => stderr.write(`${message}\n`) });
   const model = new GptModel(modelOfCheckpoint(checkpoint));
-  model.parameters.allocate(engine, { gradients: false });
-  loadWeights(checkpoint, model.parameters);
+  using parameters = model.parameters;
+  parameters.allocate(engine, { gradients: false });
+  loadWeights(checkpoint, parameters);
 
   const prompt = promptIds(config, tokenizer);
   for (let sample = 0; sample < config.numSamples; sample++) {
@@ -29,7 +30,7 @@ export async function run(config: GenerateConfig, { stdout, stderr }: CommandCon
       stdout.write(`${sample > 0 ? '\n' : ''}--- sample ${sample + 1} of ${config.numSamples}\n`);
     stdout.write(config.prompt ?? '');
     // a token may end inside a character, so the bytes are decoded as a stream
-    const decoder = new TextDecoder();
+    const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
     const options = { ...config, sample, endOfDocument: tokenizer.endOfDocument };
     let count = 0;
     for (const id of generateTokens(model, prompt, options)) {
@@ -37,7 +38,8 @@ export async function run(config: GenerateConfig, { stdout, stderr }: CommandCon
       count++;
     }
     stdout.write(`${decoder.decode()}\n`);
-    if (prompt.length + count >= model.config.maxPositionEmbeddings && count < config.tokensToGenerate) {
+    // the last token needs no position: nothing follows it
+    if (prompt.length + count > model.config.maxPositionEmbeddings && count < config.tokensToGenerate) {
       stderr.write(`stopped after ${count} tokens: the model has ${model.config.maxPositionEmbeddings} positions\n`);
     }
   }
