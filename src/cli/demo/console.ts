@@ -67,7 +67,7 @@ export class StageConsole implements Disposable {
 
   /** A line above the live one. */
   notice(text: string): void {
-    this.#line.log(`${indent}${text}`);
+    this.#line.log(`  ${text}`);
   }
 
   /** The stage's own line: its result, and its time or `time` in its place. */

@@ -95,10 +95,11 @@ async function perform<Result extends JsonObject>(demo: Demo, stage: Stage<Resul
     stage.tell(result, lines, 'unchanged');
     return result;
   }
-  if (state.kind === 'outdated') {
-    const aside = name === 'training' ? stages.setAside(checkpointsName) : undefined;
-    const kept = aside === undefined ? '' : `; the former checkpoints are now in ${join(config.output, aside)}`;
-    lines.notice(`made anew (${state.reasons.join('; ')})${kept}`);
+  if (state.kind === 'outdated' || state.kind === 'damaged') {
+    lines.notice(`${title} is made anew: ${state.reasons.join('; ')}`);
+    // A damaged run goes on from what is sound of it; another run must not write among its checkpoints.
+    const aside = name === 'training' && state.kind === 'outdated' ? stages.setAside(checkpointsName) : undefined;
+    if (aside !== undefined) lines.notice(`the former checkpoints are now in ${join(config.output, aside)}`);
   }
   if (state.kind !== 'begun') stages.begin(name, inputs);
   const { result, files } = await stage.work(lines);

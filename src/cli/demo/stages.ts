@@ -35,8 +35,10 @@ export type StageState =
   | { readonly kind: 'new' }
   | { readonly kind: 'begun' }
   | { readonly kind: 'done'; readonly result: JsonObject }
-  /** Begun or done, but not with these inputs, or its files are no longer what it made. */
-  | { readonly kind: 'outdated'; readonly reasons: readonly string[] };
+  /** Begun or done with other inputs. */
+  | { readonly kind: 'outdated'; readonly reasons: readonly string[] }
+  /** Done, but its files are no longer what it made. */
+  | { readonly kind: 'damaged'; readonly reasons: readonly string[] };
 
 export class Stages {
   readonly folder: string;
@@ -62,16 +64,15 @@ export class Stages {
   state(name: StageName, inputs: JsonObject): StageState {
     const record = this.#records[name];
     if (record === undefined) return { kind: 'new' };
-    const reasons = differences(record.inputs, inputs);
-    if (reasons.length === 0 && record.done === undefined) return { kind: 'begun' };
-    for (const stamp of record.done?.files ?? []) {
-      const found = readOptional(this.path(stamp.path));
-      if (found === undefined) reasons.push(`${stamp.path} is missing`);
-      else if (found.byteLength !== stamp.bytes || hash(found) !== stamp.sha256)
-        reasons.push(`${stamp.path} was changed`);
-    }
-    if (reasons.length > 0 || record.done === undefined) return { kind: 'outdated', reasons };
-    return { kind: 'done', result: record.done.result };
+    const changes = differences(record.inputs, inputs);
+    if (changes.length > 0) return { kind: 'outdated', reasons: changes };
+    if (record.done === undefined) return { kind: 'begun' };
+    const damage = record.done.files.flatMap(({ path, bytes, sha256 }) => {
+      const found = readOptional(this.path(path));
+      if (found === undefined) return [`${path} is missing`];
+      return found.byteLength === bytes && hash(found) === sha256 ? [] : [`${path} was changed`];
+    });
+    return damage.length > 0 ? { kind: 'damaged', reasons: damage } : { kind: 'done', result: record.done.result };
   }
 
   begin(name: StageName, inputs: JsonObject): void {

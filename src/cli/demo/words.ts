@@ -24,7 +24,7 @@ export function opening(engine: Engine, folder: string): string[] {
     '',
     `engine  ${engine.backend.description}`,
     ...slow,
-    `folder  ${folder}`,
+    `folder  ${folder} (Ctrl-C stops; the same command goes on from there)`,
     '',
   ];
 }
@@ -115,7 +115,6 @@ export function closing(folder: string, milliseconds: number): string[] {
   const quoted = /^[\w./-]+$/.test(folder) ? (path: string) => path : (path: string) => `"${path}"`;
   const checkpoints = quoted(join(folder, checkpointsName));
   const option = folder === 'demo-output' ? '' : ` --output ${quoted(folder)}`;
-  const again = `npx megatron demo${option} --restart`;
   return [
     '',
     `Done in ${formatDuration(milliseconds)}. What there is now:`,
@@ -125,7 +124,7 @@ export function closing(folder: string, milliseconds: number): string[] {
     'What to type next:',
     '',
     `  npx megatron generate --load ${checkpoints} --prompt "${prompts[0]?.trimEnd()}"`,
-    `  ${'npx megatron pretrain gpt --help'.padEnd(again.length)}   trains on text of your own`,
-    `  ${again.padEnd(32)}   shows all this again`,
+    '  npx megatron pretrain gpt --help      trains on text of your own',
+    `  ${`npx megatron demo${option} --restart`.padEnd(36)}  shows all this again`,
   ];
 }
