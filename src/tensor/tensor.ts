@@ -93,6 +93,13 @@ export class Tensor implements Disposable {
     return tensor;
   }
 
+  /** A new tensor with the same numbers. */
+  static copyOf(source: Tensor): Tensor {
+    const tensor = Tensor.empty(source.engine, source.shape, { dtype: source.dtype });
+    tensor.bytes.set(source.bytes);
+    return tensor;
+  }
+
   /** Number of elements. */
   get size(): number {
     return sizeOf(this.shape);

@@ -26,22 +26,61 @@ export const crossEntropyForward = defineKernel(
   },
 );
 
-/** logits[row, :] becomes dLoss[row] · (softmax − one-hot): the gradient takes the logits' own memory. */
+/** maximum[row] = the largest of logits[row, :entries]: the first part of a loss whose columns are split over ranks. */
+export const crossEntropyMaximum = defineKernel(
+  'cross_entropy_maximum',
+  ['floats', 'floats', 'int', 'int', 'int'],
+  (logits, maximum, rows, entries, stride) => {
+    for (let row = 0; row < rows; row++) {
+      let largest = -Infinity;
+      for (let i = 0; i < entries; i++) largest = Math.max(largest, logits[row * stride + i] as number);
+      maximum[row] = largest;
+    }
+  },
+);
+
+/**
+ * The second part: sums [2, rows] takes Σ exp(logit − maximum) over this rank's columns, and the label's logit − maximum
+ * where its column is here (0 elsewhere). Column i is entry firstEntry + i of the vocabulary.
+ */
+export const crossEntropySums = defineKernel(
+  'cross_entropy_sums',
+  ['floats', 'ids', 'floats', 'floats', 'int', 'int', 'int', 'int'],
+  (logits, labels, maximum, sums, rows, entries, stride, firstEntry) => {
+    for (let row = 0; row < rows; row++) {
+      const start = row * stride;
+      const largest = maximum[row] as number;
+      let sum = 0;
+      for (let i = 0; i < entries; i++) sum += Math.exp((logits[start + i] as number) - largest);
+      const column = (labels[row] as number) - firstEntry;
+      sums[row] = sum;
+      sums[rows + row] = column >= 0 && column < entries ? (logits[start + column] as number) - largest : 0;
+    }
+  },
+);
+
+/**
+ * logits[row, :] becomes dLoss[row] · (softmax − one-hot): the gradient takes the logits' own memory. Column i is entry
+ * firstEntry + i of a vocabulary of `vocabulary` entries, all of them where it is not split.
+ */
 export const crossEntropyBackward = defineKernel(
   'cross_entropy_backward',
-  ['floats', 'ids', 'floats', 'floats', 'int', 'int', 'int'],
-  (logits, labels, statistics, dLoss, rows, entries, stride) => {
+  ['floats', 'ids', 'floats', 'floats', 'int', 'int', 'int', 'int', 'int'],
+  (logits, labels, statistics, dLoss, rows, entries, stride, firstEntry, vocabulary) => {
     for (let row = 0; row < rows; row++) {
       const start = row * stride;
       const label = labels[row] as number;
-      const upstream = label >= 0 && label < entries ? (dLoss[row] as number) : 0;
+      const upstream = label >= 0 && label < vocabulary ? (dLoss[row] as number) : 0;
       const largest = statistics[2 * row] as number;
       const share = upstream * (statistics[2 * row + 1] as number);
       for (let i = 0; i < entries; i++) {
         logits[start + i] = upstream === 0 ? 0 : share * Math.exp((logits[start + i] as number) - largest);
       }
       logits.fill(0, start + entries, start + stride);
-      if (upstream !== 0) logits[start + label] = (logits[start + label] as number) - upstream;
+      const column = label - firstEntry;
+      if (upstream !== 0 && column >= 0 && column < entries) {
+        logits[start + column] = (logits[start + column] as number) - upstream;
+      }
     }
   },
 );

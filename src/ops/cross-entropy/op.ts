@@ -37,10 +37,9 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
     forward: (loss) => crossEntropyForward(engine, logits, labels, loss, statistics, rows, entries, stride),
     backward: (dLoss, gradients) => {
       const inPlace = gradients.mayOverwrite(logits);
-      using copy = inPlace ? undefined : Tensor.empty(engine, logits.shape);
-      copy?.bytes.set(logits.bytes);
+      using copy = inPlace ? undefined : Tensor.copyOf(logits);
       const dLogits = copy ?? logits;
-      crossEntropyBackward(engine, dLogits, labels, statistics, dLoss, rows, entries, stride);
+      crossEntropyBackward(engine, dLogits, labels, statistics, dLoss, rows, entries, stride, 0, entries);
       gradients.pass(logits, dLogits);
     },
   });

@@ -2,25 +2,31 @@
 
 import { defineKernel } from '../../tensor/kernel.ts';
 
-/** y[row, :] = table[ids[row], :]. */
+/**
+ * y[row, :] = table[ids[row] − first, :], or zeros where that row is not in the table: `entries` rows of a larger table, from
+ * row `first` on.
+ */
 export const embeddingForward = defineKernel(
   'embedding_forward',
-  ['ids', 'floats', 'floats', 'int', 'int'],
-  (ids, table, y, rows, width) => {
+  ['ids', 'floats', 'floats', 'int', 'int', 'int', 'int'],
+  (ids, table, y, rows, width, first, entries) => {
     for (let row = 0; row < rows; row++) {
-      const start = (ids[row] as number) * width;
-      for (let i = 0; i < width; i++) y[row * width + i] = table[start + i] as number;
+      const entry = (ids[row] as number) - first;
+      if (entry < 0 || entry >= entries) y.fill(0, row * width, (row + 1) * width);
+      else for (let i = 0; i < width; i++) y[row * width + i] = table[entry * width + i] as number;
     }
   },
 );
 
-/** dTable[ids[row], :] += dy[row, :], rows in order, so that the sums are the same on every run. */
+/** dTable[ids[row] − first, :] += dy[row, :] where that row is in it, in order, so that the sums are the same on every run. */
 export const embeddingBackward = defineKernel(
   'embedding_backward',
-  ['ids', 'floats', 'floats', 'int', 'int'],
-  (ids, dy, dTable, rows, width) => {
+  ['ids', 'floats', 'floats', 'int', 'int', 'int', 'int'],
+  (ids, dy, dTable, rows, width, first, entries) => {
     for (let row = 0; row < rows; row++) {
-      const start = (ids[row] as number) * width;
+      const entry = (ids[row] as number) - first;
+      if (entry < 0 || entry >= entries) continue;
+      const start = entry * width;
       for (let i = 0; i < width; i++) {
         dTable[start + i] = (dTable[start + i] as number) + (dy[row * width + i] as number);
       }

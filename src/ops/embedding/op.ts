@@ -6,18 +6,28 @@ import { formatShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { embeddingBackward, embeddingForward } from './kernels.ts';
 
+/** Which rows of a larger table are here, where it is split over ranks. */
+export interface TablePart {
+  /** The first row that is here. */
+  readonly first: number;
+  /** Rows of the whole table. */
+  readonly entries: number;
+}
+
 /**
  * @param ids int32, any shape [...]
  * @param table [v, h]
+ * @param part where the table is a part of a larger one: rows that are not here come out as zeros
  * @returns [..., h]
- * @throws DataError for an id outside [0, v).
+ * @throws DataError for an id outside the whole table.
  */
-export function embedding(ids: Tensor, table: Tensor): Tensor {
+export function embedding(ids: Tensor, table: Tensor, part?: TablePart): Tensor {
   const { engine } = table;
-  const [entries, width] = table.shape;
-  if (entries === undefined || width === undefined || table.shape.length !== 2) {
+  const [rows, width] = table.shape;
+  if (rows === undefined || width === undefined || table.shape.length !== 2) {
     throw new ShapeError(`embedding: the table must be [entries, width], got ${formatShape(table.shape)}`);
   }
+  const { first, entries } = part ?? { first: 0, entries: rows };
   for (const id of ids.data) {
     if (id < 0 || id >= entries) {
       throw new DataError(`embedding: id ${id} is outside the table of ${entries} entries`, {
@@ -30,11 +40,11 @@ export function embedding(ids: Tensor, table: Tensor): Tensor {
     inputs: [table],
     shape: [...ids.shape, width],
     saved: [ids],
-    forward: (y) => embeddingForward(engine, ids, table, y, ids.size, width),
+    forward: (y) => embeddingForward(engine, ids, table, y, ids.size, width, first, rows),
     backward: (dy, gradients) =>
       gradients.into(table, (dTable, accumulate) => {
         if (!accumulate) dTable.data.fill(0);
-        embeddingBackward(engine, ids, dy, dTable, ids.size, width);
+        embeddingBackward(engine, ids, dy, dTable, ids.size, width, first, rows);
       }),
   });
 }
