@@ -35,10 +35,11 @@ export class Tape implements Recorder, Disposable {
    * Adds d(scale · loss)/d(leaf) to the `grad` of every leaf with `requiresGrad`, and empties the tape.
    *
    * @param loss a scalar that was computed while this tape recorded.
+   * @param onLeaf called with each leaf as soon as its gradient is complete, so that its reduction over ranks can begin.
    * @throws ShapeError when the loss has more than one element or does not depend on any leaf.
    * @throws EngineError when the loss is not on this tape, or no longer.
    */
-  backward(loss: Tensor, scale = 1): void {
+  backward(loss: Tensor, scale = 1, onLeaf?: (leaf: Tensor) => void): void {
     if (loss.size !== 1) throw new ShapeError(`backward needs a scalar loss, got ${formatShape(loss.shape)}`);
     if (!loss.requiresGrad) throw new ShapeError('this loss does not depend on any tensor that requires a gradient');
     if (!this.#entries.some((entry) => entry.output === loss)) {
@@ -49,6 +50,7 @@ export class Tape implements Recorder, Disposable {
     const engine = this.#engine;
     engine.recorder = this.#outer;
     const gradients = new Gradients(engine, this.#entries);
+    const uses = onLeaf ? leafUses(this.#entries) : undefined;
     try {
       using seed = Tensor.from(engine, [scale], loss.shape);
       gradients.pass(loss, seed);
@@ -63,6 +65,11 @@ export class Tape implements Recorder, Disposable {
           }
         } finally {
           for (const tensor of entry.saved) tensor.release();
+          for (const input of uses ? entry.inputs : []) {
+            const left = (uses?.get(input) ?? 0) - 1;
+            uses?.set(input, left);
+            if (left === 0) onLeaf?.(input);
+          }
         }
       }
       gradients.deliver();
@@ -77,6 +84,15 @@ export class Tape implements Recorder, Disposable {
     for (const entry of this.#entries.splice(0)) for (const tensor of entry.saved) tensor.release();
     if (this.#engine.recorder === this) this.#engine.recorder = this.#outer;
   }
+}
+
+/** How often the tape reads each leaf that has a place for its gradient. */
+function leafUses(entries: readonly RecordedOperator[]): Map<Tensor, number> {
+  const uses = new Map<Tensor, number>();
+  for (const { inputs } of entries) {
+    for (const input of inputs) if (input.requiresGrad && input.grad) uses.set(input, (uses.get(input) ?? 0) + 1);
+  }
+  return uses;
 }
 
 /** The gradients that are still on their way, by the tensor they belong to. */

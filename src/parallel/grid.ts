@@ -1,7 +1,7 @@
 /** The grid of ranks: which of them share a model, and which hold the same part of it (paper, Appendix B.1). */
 
-import type { Communicator } from '../comm/communicator.ts';
 import { UsageError } from '../base/errors.ts';
+import type { Communicator } from '../comm/communicator.ts';
 
 /**
  * Groups of this rank. Tensor ranks are consecutive, data ranks are strided, as Megatron's: 8 ranks at T = 2 give the tensor

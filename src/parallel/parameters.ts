@@ -11,6 +11,8 @@ export type InitialValue =
   | { readonly kind: 'normal'; readonly deviation: number }
   | { readonly kind: 'constant'; readonly value: number };
 
+export const zeroValue: InitialValue = { kind: 'constant', value: 0 };
+
 /** Everything that checkpoints, optimizers and converters need to know of a parameter. */
 export interface ParameterSpec {
   /** The same in every layout. */
@@ -86,6 +88,8 @@ export class Parameter {
 /** Parameters that share one flat buffer, so that the optimizer passes over them in one call. */
 export interface ParameterGroup {
   readonly decay: boolean;
+  /** Whether each rank of the tensor group has a part of its own; otherwise all have the same numbers. */
+  readonly split: boolean;
   readonly parameters: readonly Parameter[];
   /** Where each parameter begins in the flat buffers, in elements. */
   readonly starts: readonly number[];
@@ -143,10 +147,12 @@ export class Parameters implements Disposable {
   /** Gives every parameter its memory; contents are zero until `initialize` or a checkpoint fills them. */
   allocate(engine: Engine, options: { gradients: boolean } = { gradients: true }): void {
     if (this.#groups) throw new EngineError('the parameters are allocated already');
-    this.#groups = [true, false]
-      .map((decay) => this.#parameters.filter(({ spec }) => spec.decay === decay))
-      .filter((parameters) => parameters.length > 0)
-      .map((parameters) => allocateGroup(engine, parameters, options.gradients));
+    this.#groups = [true, false].flatMap((decay) =>
+      [true, false].flatMap((split) => {
+        const parameters = this.#parameters.filter(({ spec }) => spec.decay === decay && isSplit(spec) === split);
+        return parameters.length > 0 ? [{ decay, split, ...allocateGroup(engine, parameters, options.gradients) }] : [];
+      }),
+    );
   }
 
   /** Draws the initial values. They depend on the seed, the name and the global element alone. */
@@ -182,7 +188,13 @@ export class Parameters implements Disposable {
   }
 }
 
-function allocateGroup(engine: Engine, parameters: readonly Parameter[], gradients: boolean): ParameterGroup {
+const isSplit = (spec: ParameterSpec): boolean => spec.slice !== undefined;
+
+function allocateGroup(
+  engine: Engine,
+  parameters: readonly Parameter[],
+  gradients: boolean,
+): Omit<ParameterGroup, 'decay' | 'split'> {
   const starts: number[] = [];
   let size = 0;
   for (const parameter of parameters) {
@@ -197,5 +209,5 @@ function allocateGroup(engine: Engine, parameters: readonly Parameter[], gradien
     value.grad = flatGradients?.view(parameter.paddedShape, start);
     parameter.place(value);
   });
-  return { decay: parameters[0]?.spec.decay ?? false, parameters, starts, values, gradients: flatGradients };
+  return { parameters, starts, values, gradients: flatGradients };
 }
