@@ -55,27 +55,27 @@ export class Tape implements Recorder, Disposable {
       using seed = Tensor.from(engine, [scale], loss.shape);
       gradients.pass(loss, seed);
       for (let entry = this.#entries.pop(); entry; entry = this.#entries.pop()) {
-        try {
-          const gradient = gradients.take(entry.output);
-          if (!gradient) continue; // nothing that follows used this output
-          try {
-            entry.backward(gradient, gradients);
-          } finally {
-            gradient.release();
-          }
-        } finally {
-          for (const tensor of entry.saved) tensor.release();
-          for (const input of uses ? entry.inputs : []) {
-            const left = (uses?.get(input) ?? 0) - 1;
-            uses?.set(input, left);
-            if (left === 0) onLeaf?.(input);
-          }
+        this.#runBackward(entry, gradients);
+        for (const input of uses ? entry.inputs : []) {
+          const left = (uses?.get(input) ?? 0) - 1;
+          uses?.set(input, left);
+          if (left === 0) onLeaf?.(input);
         }
       }
       gradients.deliver();
     } finally {
       gradients[Symbol.dispose]();
       engine.recorder = this;
+    }
+  }
+
+  #runBackward(entry: RecordedOperator, gradients: Gradients): void {
+    const gradient = gradients.take(entry.output);
+    try {
+      if (gradient) entry.backward(gradient, gradients); // otherwise nothing that follows used this output
+    } finally {
+      gradient?.release();
+      for (const tensor of entry.saved) tensor.release();
     }
   }
 
