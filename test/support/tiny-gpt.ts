@@ -7,6 +7,9 @@ import type { Engine } from '../../src/tensor/engine.ts';
 import { countLossTerms, gptLossSum } from '../../src/train/gpt-loss.ts';
 import type { Datasets, PretrainOptions } from '../../src/train/pretrain.ts';
 
+// Read by the engine's threads when they start: threads that wait by spinning starve each other on a busy machine.
+process.env['OMP_WAIT_POLICY'] ??= 'passive';
+
 /** 67 tokens, of which the last ends a document. */
 export const tinyConfig = (options: Partial<GptConfig> = {}): GptConfig =>
   gptConfig({

@@ -1,7 +1,7 @@
-/** Trains a little on an engine of this thread's own, and posts the loss and the gradient of every element. */
+/** A worker thread that trains a tiny GPT with an engine of its own, for `training-workers.test.ts`. */
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { trainOnce } from './training.ts';
+import { type RunOptions, runTiny } from './tiny-run.ts';
 
-const { threads } = workerData as { threads: number };
-parentPort?.postMessage(await trainOnce(threads));
+const { losses } = await runTiny(workerData as RunOptions);
+parentPort?.postMessage(losses);
