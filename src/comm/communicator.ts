@@ -5,6 +5,16 @@ import type { Tensor } from '../tensor/tensor.ts';
 export const reduceOperations = ['sum', 'max'] as const;
 export type ReduceOperation = (typeof reduceOperations)[number];
 
+/** What a communicator has done so far; the numbers only grow, and sub-groups count for themselves. */
+export interface CommStatistics {
+  /** Collectives, sends and receives. */
+  readonly calls: number;
+  /** Bytes of the tensors reduced, gathered or sent; of a gather or scatter the longer tensor. */
+  readonly bytes: number;
+  /** Time spent inside the calls, waiting for other ranks included. */
+  readonly seconds: number;
+}
+
 /** A collective that has begun. */
 export interface Pending {
   /** Blocks until the tensor holds the result. Must be called exactly once, in the order of the starts, on every rank. */
@@ -25,6 +35,7 @@ export interface Communicator extends Disposable {
   readonly size: number;
   /** Words for messages: `tensor group of ranks 0, 1`. */
   readonly label: string;
+  readonly statistics: CommStatistics;
   /** Begins a reduction over all ranks into every rank's `tensor`. */
   startAllReduce(tensor: Tensor, operation: ReduceOperation): Pending;
   /** output [size · n] = the inputs [n] of all ranks, in rank order. */
@@ -33,6 +44,7 @@ export interface Communicator extends Disposable {
   reduceScatter(input: Tensor, output: Tensor): void;
   /** Every rank's `tensor` becomes that of rank `root`. */
   broadcast(tensor: Tensor, root: number): void;
+  /** Blocks until rank `to` has received; two ranks that send to each other at once would wait for ever. */
   send(tensor: Tensor, to: number): void;
   receive(tensor: Tensor, from: number): void;
   barrier(): void;

@@ -1,0 +1,50 @@
+// What the process knows of its MPI world. MPI itself is one per process, so this is too.
+#pragma once
+#include <mpi.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+// A failed MPI call, thrown inside the shim and turned into a status and words at its border.
+struct MpiError {
+  int code;
+  const char* call;
+};
+
+inline void check(int code, const char* call) {
+  if (code != MPI_SUCCESS) throw MpiError{code, call};
+}
+
+// Another rank announced its failure: what is blocked ends now.
+struct PeerFailed {};
+
+struct Group {
+  MPI_Comm comm = MPI_COMM_NULL;
+  int rank = 0, size = 1;
+  // Collectives begun so far. The same on every rank of the group, so that it tells their messages apart.
+  uint64_t sequence = 0;
+};
+
+struct Announcement {
+  int rank;
+  std::string text;
+};
+
+struct Operation;
+
+struct State {
+  std::vector<std::unique_ptr<Group>> groups;  // the first one is the world
+  // Failures travel apart from everything else, so that a rank that waits for data can look for them.
+  MPI_Comm failures = MPI_COMM_NULL;
+  int rank = 0, size = 1, localRank = 0, localSize = 1;
+  std::vector<std::unique_ptr<Operation>> active;  // begun and not finished, oldest first
+  std::vector<Announcement> announcements;         // of other ranks, as they arrived
+  std::vector<char> heard;                         // ranks that announced a failure, or acknowledged ours
+  std::vector<std::unique_ptr<std::string>> sentTexts;
+  std::vector<MPI_Request> sentRequests;
+  std::string lastError;
+};
+
+State& state();  // shim.cpp
