@@ -6,13 +6,16 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../src/checkpoint/testing.ts';
 import { noCpuEngine } from './support/engines.ts';
+import { lockstep } from './support/lockstep.ts';
 import { metricsOf, type RunOptions, runTiny } from './support/tiny-run.ts';
+import type { TrainingWork } from './support/training-worker.ts';
 
-async function runInWorker(options: RunOptions): Promise<number[]> {
-  const worker = new Worker(new URL('./support/training-worker.ts', import.meta.url), { workerData: options });
-  const [losses] = (await once(worker, 'message')) as [number[]];
-  await once(worker, 'exit');
-  return losses;
+/** Starts a run in a worker. */
+function startWorker(workerData: TrainingWork) {
+  const worker = new Worker(new URL('./support/training-worker.ts', import.meta.url), { workerData });
+  const message = async (): Promise<unknown> => ((await once(worker, 'message')) as [unknown])[0];
+  const ready = message();
+  return { ready, losses: ready.then(message) };
 }
 
 describe.each(['reference', 'cpu'])('two workers and the main thread, all training on the %s engine', (device) => {
@@ -31,11 +34,12 @@ describe.each(['reference', 'cpu'])('two workers and the main thread, all traini
       { seed: 3, hiddenSize: 16 },
     ].map((run, i) => ({ ...run, device, trainIters, saveInterval: 5, save: join(folder.path, `at-once-${i}`) }));
     const [first = {}, second = {}, third = {}] = runs;
-    const [inMain, ...inWorkers] = await Promise.all([
-      runTiny(first).then(({ losses }) => losses),
-      runInWorker(second),
-      runInWorker(third),
-    ]);
+    const memory = new SharedArrayBuffer(4);
+    const workers = [second, third].map((options) => startWorker({ options, memory, threads: 3 }));
+    const wait = lockstep(memory, 3);
+    await Promise.all(workers.map(({ ready }) => ready));
+    const { losses: inMain } = await runTiny(first, { events: { stepped: ({ iteration }) => wait(iteration) } });
+    const inWorkers = await Promise.all(workers.map(({ losses }) => losses));
     for (const [i, losses] of [inMain, ...inWorkers].entries()) {
       const { losses: alone } = await runTiny({ ...runs[i], save: join(folder.path, `alone-${i}`) });
       expect(alone).toHaveLength(trainIters);
