@@ -4,6 +4,7 @@ import { UsageError } from '../src/base/errors.ts';
 import { gptConfig, paddedVocabSize } from '../src/model/config.ts';
 import { GptModel } from '../src/model/gpt.ts';
 import { AdamW } from '../src/optim/adamw.ts';
+import { soloGrid } from '../src/parallel/grid.ts';
 import type { Engine } from '../src/tensor/engine.ts';
 import { createEngine } from '../src/tensor/engines/select.ts';
 import { countLossTerms, gptLossSum } from '../src/train/gpt-loss.ts';
@@ -109,6 +110,7 @@ function ourStep(engine: Engine, sizes: StepSizes) {
   const stream = { next: () => micro, consumedSamples: 0 };
   const task = {
     engine,
+    grid: soloGrid(),
     parameters: model.parameters,
     trainBatches: () => stream,
     validationBatches: () => undefined,

@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import type { MicroBatch, SampleDataset } from '../src/data/index.ts';
 import type { GptModel } from '../src/model/gpt.ts';
+import { soloGrid } from '../src/parallel/grid.ts';
 import type { Engine } from '../src/tensor/engine.ts';
 import { Tensor } from '../src/tensor/tensor.ts';
 import { countLossTerms } from '../src/train/gpt-loss.ts';
@@ -20,7 +21,7 @@ describeOnEngines('a global batch of eight', (engine) => {
     const stream = tinyBatches({ microBatchSize, ...options }, 'train', 16);
     const forward = tinyForwardStep(engine());
     const task: TrainTask<MicroBatch> = {
-      ...{ engine: engine(), parameters, countTerms: countLossTerms },
+      ...{ engine: engine(), grid: soloGrid(), parameters, countTerms: countLossTerms },
       ...{ trainBatches: () => stream, validationBatches: () => undefined, testBatches: () => undefined },
       forwardStep: (batch, training) => forward(batch, model.value, training),
     };

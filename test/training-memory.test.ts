@@ -83,7 +83,7 @@ describeOnEngines('memory over 200 steps with dropout, accumulation and evaluati
 
 describe('options that do not fit each other', () => {
   it.each([
-    [{ globalBatchSize: 5 }, /globalBatchSize 5 is no multiple of microBatchSize 2/],
+    [{ globalBatchSize: 5 }, /a global batch of 5 cannot be cut/],
     [{ microBatchSize: 0 }, /microBatchSize must be a whole number/],
     [{ trainIters: 2.5 }, /trainIters must be a whole number/],
     [{ logInterval: 0 }, /logInterval must be a whole number/],

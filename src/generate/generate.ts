@@ -2,7 +2,7 @@
 
 import { UsageError } from '../base/errors.ts';
 import type { GptModel } from '../model/gpt.ts';
-import { KeyValueCache } from '../model/key-value-cache.ts';
+import type { KeyValueCache } from '../model/key-value-cache.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { chooseToken, type SamplingOptions, uniformAt } from './sampling.ts';
 
@@ -41,9 +41,8 @@ export function* generateTokens(
       remedy: 'Use the tokenizer that the model was trained with.',
     });
   }
-  const { engine } = model.output.weight.value;
   const length = Math.min(maxPositionEmbeddings, prompt.length + options.tokensToGenerate);
-  using cache = new KeyValueCache(engine, model.config, 1, length);
+  using cache = model.newCache(1, length);
   let pending: ArrayLike<number> = prompt;
   for (let written = 0; written < options.tokensToGenerate; written++) {
     if (cache.length + pending.length > length) return;

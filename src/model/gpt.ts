@@ -1,42 +1,52 @@
 /** GPT-2 as the paper trains it: embeddings, transformer layers, a final layer norm, logits by the tied embedding. */
 
+import type { Communicator } from '../comm/communicator.ts';
+import { selfCommunicator } from '../comm/self.ts';
 import { add } from '../ops/add/op.ts';
-import { crossEntropy } from '../ops/cross-entropy/op.ts';
 import { dropout } from '../ops/dropout/op.ts';
-import { linear } from '../ops/linear/op.ts';
+import { shareOf } from '../parallel/layers.ts';
 import { Parameters } from '../parallel/parameters.ts';
+import { VocabParallelEmbedding } from '../parallel/vocabulary.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { type GptConfig, paddedVocabSize } from './config.ts';
+import type { GptConfig } from './config.ts';
+import { KeyValueCache } from './key-value-cache.ts';
 import { Embedding, LayerNorm } from './layers.ts';
 import { dropoutAt, type ForwardState, TransformerLayer } from './transformer-layer.ts';
 
 export class GptModel {
   readonly config: GptConfig;
   readonly parameters: Parameters;
-  readonly wordEmbeddings: Embedding;
+  readonly wordEmbeddings: VocabParallelEmbedding;
   readonly positionEmbeddings: Embedding;
   readonly layers: readonly TransformerLayer[];
   readonly finalLayerNorm: LayerNorm;
   /** The matrix of the logits: the word embeddings themselves where they are tied. */
-  readonly output: Embedding;
+  readonly output: VocabParallelEmbedding;
+  readonly #group: Communicator;
 
-  /** Declares the parameters; allocate and initialize them (or load a checkpoint) before the first forward pass. */
-  constructor(config: GptConfig, parameters = new Parameters()) {
+  /**
+   * Declares the parameters; allocate and initialize them (or load a checkpoint) before the first forward pass.
+   *
+   * @param group the ranks that split the model; this rank alone where not given
+   * @throws UsageError when heads or feed-forward width cannot be split evenly over the group.
+   */
+  constructor(config: GptConfig, group = selfCommunicator(), parameters = new Parameters()) {
     const { hiddenSize: width, initMethodStd: deviation, vocabSize: entries } = config;
-    const words = { entries, width, paddedEntries: paddedVocabSize(config) };
+    const words = { entries, width, divisibleBy: config.makeVocabSizeDivisibleBy, deviation };
     const positions = { entries: config.maxPositionEmbeddings, width };
     this.config = config;
     this.parameters = parameters;
-    this.wordEmbeddings = new Embedding(parameters, 'embedding.word_embeddings', words, deviation);
+    this.#group = group;
+    this.wordEmbeddings = new VocabParallelEmbedding(parameters, 'embedding.word_embeddings', words, group);
     this.positionEmbeddings = new Embedding(parameters, 'embedding.position_embeddings', positions, deviation);
     this.layers = Array.from(
       { length: config.numLayers },
-      (_, index) => new TransformerLayer(parameters, config, index),
+      (_, index) => new TransformerLayer(parameters, config, index, group),
     );
     this.finalLayerNorm = new LayerNorm(parameters, 'decoder.final_layernorm', width, config.layernormEpsilon);
     this.output = config.tiedEmbeddings
       ? this.wordEmbeddings
-      : new Embedding(parameters, 'output_layer', words, deviation);
+      : new VocabParallelEmbedding(parameters, 'output_layer', words, group);
   }
 
   /**
@@ -54,9 +64,9 @@ export class GptModel {
     return this.finalLayerNorm.forward(last);
   }
 
-  /** [b, s, h] → [b, s, padded v]; columns from `vocabSize` on are padding. */
+  /** [b, s, h] → [b, s, padded v], gathered from all ranks; columns from `vocabSize` on are padding. */
   logits(hidden: Tensor): Tensor {
-    return linear(hidden, this.output.weight.value);
+    return this.output.gatheredLogits(hidden);
   }
 
   /**
@@ -69,8 +79,16 @@ export class GptModel {
    */
   tokenLosses(tokens: Tensor, positions: Tensor, labels: Tensor, state: ForwardState): Tensor {
     using hidden = this.hidden(tokens, positions, state); // [b, s, h]
-    using logits = this.logits(hidden); // [b, s, padded v]
-    return crossEntropy(logits, labels, { entries: this.config.vocabSize });
+    using logits = this.output.logits(hidden); // [b, s, padded v/t]
+    return this.output.loss(logits, labels);
+  }
+
+  /** An empty cache for generation with `batch` rows of up to `capacity` positions. */
+  newCache(batch: number, capacity: number): KeyValueCache {
+    const { numLayers, numAttentionHeads, hiddenSize } = this.config;
+    const heads = shareOf(numAttentionHeads, this.#group, '--num-attention-heads');
+    const width = hiddenSize / numAttentionHeads;
+    return new KeyValueCache(this.output.weight.value.engine, { layers: numLayers, heads, width, batch, capacity });
   }
 
   #embed(tokens: Tensor, positions: Tensor, state: ForwardState): Tensor {

@@ -3,7 +3,6 @@
 import { ShapeError } from '../base/errors.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import type { GptConfig } from './config.ts';
 
 /** Both [b, S, n, d]; the first `length` positions of S are filled. */
 export interface LayerCache {
@@ -11,17 +10,26 @@ export interface LayerCache {
   readonly values: Tensor;
 }
 
+export interface CacheSize {
+  readonly layers: number;
+  /** n, this rank's heads. */
+  readonly heads: number;
+  /** d */
+  readonly width: number;
+  readonly batch: number;
+  /** S, the most positions it can hold. */
+  readonly capacity: number;
+}
+
 export class KeyValueCache implements Disposable {
   readonly #layers: readonly LayerCache[];
   readonly capacity: number;
   #length = 0;
 
-  /** @param capacity S, the most positions it can hold */
-  constructor(engine: Engine, config: GptConfig, batch: number, capacity: number) {
-    const { numLayers, numAttentionHeads: n, hiddenSize: h } = config;
-    const shape = [batch, capacity, n, h / n];
+  constructor(engine: Engine, { layers, heads, width, batch, capacity }: CacheSize) {
+    const shape = [batch, capacity, heads, width];
     this.capacity = capacity;
-    this.#layers = Array.from({ length: numLayers }, () => ({
+    this.#layers = Array.from({ length: layers }, () => ({
       keys: Tensor.empty(engine, shape, { kind: 'workspace' }),
       values: Tensor.empty(engine, shape, { kind: 'workspace' }),
     }));

@@ -3,14 +3,16 @@
  * x → LN → self-attention → dropout → +x → LN → MLP (h → 4h, GELU, 4h → h) → dropout → + .
  */
 
+import type { Communicator } from '../comm/communicator.ts';
 import { attention, attentionWithCache } from '../ops/attention/op.ts';
 import { biasDropoutAdd, type DropoutAt } from '../ops/dropout/op.ts';
+import { ColumnParallelLinear, RowParallelLinear, shareOf } from '../parallel/layers.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import { type DropoutSite, siteOf, streamSeed } from '../parallel/random.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { GptConfig } from './config.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
-import { LayerNorm, Linear } from './layers.ts';
+import { LayerNorm } from './layers.ts';
 
 /** What a forward pass knows besides its input. */
 export interface ForwardState {
@@ -38,28 +40,44 @@ export function dropoutAt(config: GptConfig, layer: number, site: DropoutSite, s
 export class TransformerLayer {
   readonly #config: GptConfig;
   readonly #index: number;
+  /** n/t: this rank's attention heads, and the number of the first of them. */
+  readonly #heads: number;
+  readonly #headOffset: number;
   readonly inputLayerNorm: LayerNorm;
-  /** [3h, h]: for each head its query, key and value rows, [n, 3, d, h]. */
-  readonly queryKeyValue: Linear;
-  readonly projection: Linear;
+  /** [3h, h]: for each head its query, key and value rows, [n, 3, d, h], split by heads. */
+  readonly queryKeyValue: ColumnParallelLinear;
+  readonly projection: RowParallelLinear;
   readonly preMlpLayerNorm: LayerNorm;
-  readonly toFeedForward: Linear;
-  readonly fromFeedForward: Linear;
+  readonly toFeedForward: ColumnParallelLinear;
+  readonly fromFeedForward: RowParallelLinear;
 
-  /** @param index global number of the layer, from 0 */
-  constructor(parameters: Parameters, config: GptConfig, index: number) {
+  /**
+   * @param index global number of the layer, from 0
+   * @param group the ranks that split the layer
+   * @throws UsageError when the heads or the feed-forward width cannot be split evenly.
+   */
+  constructor(parameters: Parameters, config: GptConfig, index: number, group: Communicator) {
     const { hiddenSize: h, ffnHiddenSize: f, layernormEpsilon: epsilon, initMethodStd: deviation } = config;
     // weights just before a residual addition start smaller (paper §4.2)
     const residualDeviation = deviation / Math.sqrt(2 * config.numLayers);
     const name = `decoder.layers.${index}`;
+    const sized = (inputs: number, outputs: number, spread: number) => ({ inputs, outputs, deviation: spread });
     this.#config = config;
     this.#index = index;
+    this.#heads = shareOf(config.numAttentionHeads, group, '--num-attention-heads');
+    this.#headOffset = group.rank * this.#heads;
     this.inputLayerNorm = new LayerNorm(parameters, `${name}.input_layernorm`, h, epsilon);
-    this.queryKeyValue = new Linear(parameters, `${name}.self_attention.linear_qkv`, h, 3 * h, deviation);
-    this.projection = new Linear(parameters, `${name}.self_attention.linear_proj`, h, h, residualDeviation);
+    this.queryKeyValue = new ColumnParallelLinear(
+      ...([parameters, `${name}.self_attention.linear_qkv`, sized(h, 3 * h, deviation), group] as const),
+    );
+    this.projection = new RowParallelLinear(
+      ...([parameters, `${name}.self_attention.linear_proj`, sized(h, h, residualDeviation), group] as const),
+    );
     this.preMlpLayerNorm = new LayerNorm(parameters, `${name}.pre_mlp_layernorm`, h, epsilon);
-    this.toFeedForward = new Linear(parameters, `${name}.mlp.linear_fc1`, h, f, deviation);
-    this.fromFeedForward = new Linear(parameters, `${name}.mlp.linear_fc2`, f, h, residualDeviation);
+    this.toFeedForward = new ColumnParallelLinear(parameters, `${name}.mlp.linear_fc1`, sized(h, f, deviation), group);
+    this.fromFeedForward = new RowParallelLinear(
+      ...([parameters, `${name}.mlp.linear_fc2`, sized(f, h, residualDeviation), group] as const),
+    );
   }
 
   /** [b, s, h] → [b, s, h] */
@@ -69,19 +87,20 @@ export class TransformerLayer {
   }
 
   #selfAttention(x: Tensor, state: ForwardState): Tensor {
-    const { numAttentionHeads: heads } = this.#config;
+    const { cache, firstKey } = state;
+    const [heads, headOffset] = [this.#heads, this.#headOffset];
     using normed = this.inputLayerNorm.forward(x); // [b, s, h]
-    using mixed = this.queryKeyValue.forward(normed); // [b, s, 3h] = [b, s, n, 3, d]
-    using context = state.cache
-      ? attentionWithCache(mixed, state.cache.layer(this.#index), { heads, position: state.cache.length })
-      : attention(mixed, { heads, firstKey: state.firstKey, dropout: this.#dropout('attention', state) }); // [b, s, h]
+    using mixed = this.queryKeyValue.forward(normed); // [b, s, 3h/t] = [b, s, n/t, 3, d]
+    using context = cache
+      ? attentionWithCache(mixed, cache.layer(this.#index), { heads, position: cache.length })
+      : attention(mixed, { heads, headOffset, firstKey, dropout: this.#dropout('attention', state) }); // [b, s, h/t]
     using projected = this.projection.forwardWithoutBias(context); // [b, s, h]
     return biasDropoutAdd(projected, this.projection.bias.value, x, this.#dropout('attentionOutput', state));
   }
 
   #feedForward(x: Tensor, state: ForwardState): Tensor {
     using normed = this.preMlpLayerNorm.forward(x); // [b, s, h]
-    using wide = this.toFeedForward.forwardGelu(normed, this.#config.gelu); // [b, s, f]
+    using wide = this.toFeedForward.forwardGelu(normed, this.#config.gelu); // [b, s, f/t]
     using narrow = this.fromFeedForward.forwardWithoutBias(wide); // [b, s, h]
     return biasDropoutAdd(narrow, this.fromFeedForward.bias.value, x, this.#dropout('mlpOutput', state));
   }

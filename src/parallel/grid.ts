@@ -2,6 +2,7 @@
 
 import { UsageError } from '../base/errors.ts';
 import type { Communicator } from '../comm/communicator.ts';
+import { selfCommunicator } from '../comm/self.ts';
 
 /**
  * Groups of this rank. Tensor ranks are consecutive, data ranks are strided, as Megatron's: 8 ranks at T = 2 give the tensor
@@ -13,6 +14,12 @@ export interface RankGrid {
   readonly tensor: Communicator;
   /** The ranks that hold the same part of the model and see other data. */
   readonly data: Communicator;
+}
+
+/** The grid of a run with one rank. */
+export function soloGrid(): RankGrid {
+  const world = selfCommunicator();
+  return { world, tensor: world, data: world };
 }
 
 /**

@@ -3,7 +3,7 @@
 import { UsageError } from '../base/errors.ts';
 import type { Communicator } from '../comm/communicator.ts';
 import type { GeluForm } from '../ops/gelu/kernels.ts';
-import { linear, linearGelu } from '../ops/linear/op.ts';
+import { biasAdd, linear, linearGelu } from '../ops/linear/op.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { copyToGroup, reduceFromGroup } from './mappings.ts';
 import { type InitialValue, type Parameter, type Parameters, zeroValue } from './parameters.ts';
@@ -108,6 +108,12 @@ export class RowParallelLinear {
     });
     this.bias = parameters.declare({ name: `${name}.bias`, globalShape: [outputs], initial: zeroValue, decay: false });
     this.#group = group;
+  }
+
+  /** [..., inputs/t], this rank's part → [..., outputs] on every rank */
+  forward(x: Tensor): Tensor {
+    using sum = this.forwardWithoutBias(x);
+    return biasAdd(sum, this.bias.value);
   }
 
   /** [..., inputs/t], this rank's part → [..., outputs] on every rank, without the bias: it is fused with what follows. */

@@ -61,6 +61,24 @@ export class VocabParallelEmbedding {
     return linear(copied, this.weight.value);
   }
 
+  /** [..., h] → [..., t · rows of a rank]: the logits of all ranks, on every rank; for generation, without gradients. */
+  gatheredLogits(hidden: Tensor): Tensor {
+    const own = this.logits(hidden);
+    if (this.#group.size === 1) return own;
+    using part = own; // [tokens, rows]
+    const [rows, tokens] = [lastOf(part.shape), rowsOf(part.shape)];
+    using parts = Tensor.empty(part.engine, [this.#group.size, tokens, rows], { kind: 'workspace' });
+    this.#group.allGather(part, parts);
+    const all = Tensor.empty(part.engine, [...hidden.shape.slice(0, -1), this.#group.size * rows]);
+    for (let rank = 0; rank < this.#group.size; rank++) {
+      for (let token = 0; token < tokens; token++) {
+        const source = (rank * tokens + token) * rows;
+        all.data.set(parts.data.subarray(source, source + rows), (token * this.#group.size + rank) * rows);
+      }
+    }
+    return all;
+  }
+
   /**
    * The loss of each token from logits that stay split: three reductions of b·s numbers instead of gathering b·s·v.
    *

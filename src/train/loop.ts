@@ -4,8 +4,11 @@ import { setImmediate } from 'node:timers/promises';
 import { UsageError } from '../base/errors.ts';
 import type { AdamW } from '../optim/adamw.ts';
 import { type LearningRateSchedule, learningRateAt } from '../optim/learning-rate.ts';
+import { GradientReducer } from '../parallel/data-parallel.ts';
+import type { RankGrid } from '../parallel/grid.ts';
+import { agreedValue } from '../parallel/scalars.ts';
 import { evaluate, trainStep } from './step.ts';
-import type { BatchSizes, BatchStream, TrainTask } from './task.ts';
+import { type BatchSizes, type BatchStream, microBatchesPerRank, type TrainTask } from './task.ts';
 
 export interface LoopOptions extends BatchSizes, LearningRateSchedule {
   /** Updates in all, those of earlier runs included. */
@@ -87,8 +90,10 @@ export async function trainLoop<Batch>(
   options: LoopOptions,
   hooks: LoopHooks = {},
 ): Promise<ExitReason> {
-  checkOptions(options);
-  const microBatches = options.globalBatchSize / options.microBatchSize;
+  const { grid } = task;
+  checkOptions(options, grid);
+  const microBatches = microBatchesPerRank(options, grid);
+  using reducer = new GradientReducer(task.parameters, grid.data);
   const evaluates = options.evalIters > 0;
   const stream = task.trainBatches(progress.consumedSamples);
   const begin = performance.now();
@@ -105,10 +110,9 @@ export async function trainLoop<Batch>(
     const start = performance.now();
     const iteration = progress.iteration + 1;
     const learningRate = learningRateAt(options, iteration);
-    const { loss, gradNorm } = trainStep(task, stream, microBatches, optimizer, {
-      learningRate,
-      clipGrad: options.clipGrad,
-    });
+    const { loss, gradNorm } = trainStep(
+      ...([task, stream, microBatches, optimizer, { learningRate, clipGrad: options.clipGrad }, reducer] as const),
+    );
     progress.iteration = iteration;
     progress.consumedSamples = stream.consumedSamples;
     progress.lossSum += loss;
@@ -137,7 +141,8 @@ export async function trainLoop<Batch>(
     if (iteration % options.saveInterval === 0) save();
 
     await setImmediate(); // a signal that came meanwhile is heard here
-    const reason = exitReason(options, iteration, begin);
+    // one rank decides for all, or they would stop at different iterations
+    const reason = agreedValue(grid.world, 0, exitReason(options, iteration, begin) ?? null);
     if (reason) {
       save();
       return reason;
@@ -178,7 +183,7 @@ function evaluateAll<Batch>(
   options: LoopOptions,
   events: LoopEvents,
 ): number {
-  const microBatches = (options.evalIters * options.globalBatchSize) / options.microBatchSize;
+  const microBatches = options.evalIters * microBatchesPerRank(options, task.grid);
   return evaluate(task, stream, microBatches, (done, total) => events.validating?.(done, total));
 }
 
@@ -192,7 +197,7 @@ function exitReason(options: LoopOptions, iteration: number, begin: number): Exi
   return undefined;
 }
 
-function checkOptions(options: LoopOptions): void {
+function checkOptions(options: LoopOptions, { data }: RankGrid): void {
   const { microBatchSize, globalBatchSize, trainIters, logInterval, evalInterval, saveInterval } = options;
   const counts = { microBatchSize, globalBatchSize, trainIters, logInterval, evalInterval, saveInterval };
   for (const [name, value] of Object.entries(counts)) {
@@ -200,7 +205,12 @@ function checkOptions(options: LoopOptions): void {
       throw new UsageError(`${name} must be a whole number of one or more, not ${value}`);
     }
   }
-  if (globalBatchSize % microBatchSize !== 0) {
-    throw new UsageError(`globalBatchSize ${globalBatchSize} is no multiple of microBatchSize ${microBatchSize}`);
+  const share = microBatchSize * data.size;
+  if (globalBatchSize % share !== 0) {
+    const nearest = Math.max(1, Math.round(globalBatchSize / share)) * share;
+    throw new UsageError(
+      `a global batch of ${globalBatchSize} cannot be cut into micro-batches of ${microBatchSize} for ${data.size} data-parallel ranks`,
+      { remedy: `Choose a multiple of ${share}, for example --global-batch-size ${nearest}.` },
+    );
   }
 }

@@ -8,6 +8,7 @@ import {
   type TokenizerRecord,
 } from '../checkpoint/index.ts';
 import { AdamW, type AdamWOptions } from '../optim/adamw.ts';
+import { type RankGrid, soloGrid } from '../parallel/grid.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import type { Engine } from '../tensor/engine.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -38,6 +39,8 @@ export interface RunStart<Model> {
 
 export interface PretrainOptions<Model> extends Omit<LoopOptions, 'saveInterval' | 'evalIters' | 'evalInterval'> {
   readonly engine: Engine;
+  /** This rank's place among all; a run of one rank where not given. Every rank calls `pretrain` alike. */
+  readonly grid?: RankGrid;
   /** Seed of the initial values. */
   readonly seed: number;
   readonly adam: AdamWOptions;
@@ -52,7 +55,7 @@ export interface PretrainOptions<Model> extends Omit<LoopOptions, 'saveInterval'
   readonly load?: string | Checkpoint | undefined;
   /** What checkpoints say of the model and its data. */
   readonly identity?: RunIdentity;
-  /** Called once the model is ready; what it returns hears all that happens. */
+  /** Called on rank 0 once the model is ready; what it returns hears all that happens. */
   readonly report?: (start: RunStart<Model>) => LoopEvents;
 }
 
@@ -89,7 +92,7 @@ export async function pretrain<Model extends TrainableModel, Batch>(
   forwardStep: (batch: Batch, model: Model, training: boolean) => Tensor,
   options: PretrainOptions<Model>,
 ): Promise<PretrainResult<Model>> {
-  const { engine, save, identity = anonymous } = options;
+  const { engine, save, identity = anonymous, grid = soloGrid() } = options;
   using resources = new DisposableStack();
   const { load } = options;
   const checkpoint = typeof load === 'string' ? resources.use(openCheckpoint(load)) : load;
@@ -108,13 +111,14 @@ export async function pretrain<Model extends TrainableModel, Batch>(
   const task: TrainTask<Batch> = {
     engine,
     parameters,
+    grid,
     trainBatches: (consumed) => datasets.train(consumed),
     validationBatches: (consumed) => datasets.validation?.(consumed),
     testBatches: () => datasets.test?.(),
     countTerms: (batch) => datasets.countTerms(batch),
     forwardStep: (batch, training) => forwardStep(batch, model, training),
   };
-  const events = options.report?.({ model, iteration: progress.iteration }) ?? {};
+  const events = (grid.world.rank === 0 && options.report?.({ model, iteration: progress.iteration })) || {};
   const loop: LoopOptions = {
     ...options,
     evalInterval: options.evalInterval ?? options.trainIters,
@@ -126,8 +130,8 @@ export async function pretrain<Model extends TrainableModel, Batch>(
     save: () => {
       if (save === undefined) return;
       events.saving?.();
-      const saved = saveTraining(state, { ...identity, folder: save, retain: options.saveRetain });
-      events.saved?.({ iteration: progress.iteration, folder: saved.folder, warnings: saved.warnings });
+      const saved = saveTraining(state, grid, { ...identity, folder: save, retain: options.saveRetain });
+      if (saved) events.saved?.({ iteration: progress.iteration, folder: saved.folder, warnings: saved.warnings });
     },
   });
   unfinished.move(); // the model is the caller's now

@@ -4,6 +4,8 @@ import { Tape } from '../autograd/tape.ts';
 import { MegatronError } from '../base/errors.ts';
 import type { AdamW } from '../optim/adamw.ts';
 import { clipFactor, gradientNorm } from '../optim/gradient-norm.ts';
+import { GradientReducer } from '../parallel/data-parallel.ts';
+import { sumOver } from '../parallel/scalars.ts';
 import type { BatchStream, TrainTask } from './task.ts';
 
 /** The loss or the gradient is no longer a number. */
@@ -16,20 +18,34 @@ export interface StepResult {
   readonly gradNorm: number;
 }
 
-/** Gradients of the mean loss over all terms of the micro-batches; they are added to the parameters' cleared gradients. */
-export function accumulateGradients<Batch>(task: TrainTask<Batch>, batches: readonly Batch[]): number {
+/**
+ * Adds the gradients of the mean loss over all terms of the global batch to the parameters' cleared gradients, summed over
+ * the data-parallel ranks.
+ *
+ * @returns the mean loss, the same on every rank
+ */
+export function accumulateGradients<Batch>(
+  task: TrainTask<Batch>,
+  batches: readonly Batch[],
+  reducer = new GradientReducer(task.parameters, task.grid.data),
+): number {
+  const { data } = task.grid;
   // The divisor is known before the first backward pass, so the mean does not depend on how the batch is cut.
-  const terms = batches.reduce((sum, batch) => sum + task.countTerms(batch), 0);
+  const own = batches.reduce((sum, batch) => sum + task.countTerms(batch), 0);
+  const terms = Math.max(1, sumOver(data, own));
   let total = 0;
-  for (const batch of batches) {
+  batches.forEach((batch, index) => {
+    const isLast = index === batches.length - 1;
     total += task.engine.scope(() => {
       using tape = new Tape(task.engine);
       const loss = task.forwardStep(batch, true);
-      tape.backward(loss, 1 / Math.max(1, terms));
+      if (isLast) reducer.begin();
+      tape.backward(loss, 1 / terms, isLast && reducer.isNeeded ? (leaf) => reducer.leafReady(leaf) : undefined);
       return loss.item();
     });
-  }
-  return total / Math.max(1, terms);
+  });
+  reducer.finish();
+  return sumOver(data, total) / terms;
 }
 
 /** @throws DivergenceError when loss or gradient are infinite or NaN; the weights are then as before. */
@@ -39,11 +55,12 @@ export function trainStep<Batch>(
   microBatches: number,
   optimizer: AdamW,
   update: { readonly learningRate: number; readonly clipGrad: number },
+  reducer = new GradientReducer(task.parameters, task.grid.data),
 ): StepResult {
   const batches = Array.from({ length: microBatches }, () => stream.next());
   task.parameters.clearGradients();
-  const loss = accumulateGradients(task, batches);
-  const gradNorm = gradientNorm(task.parameters);
+  const loss = accumulateGradients(task, batches, reducer);
+  const gradNorm = gradientNorm(task.parameters, task.grid.tensor);
   if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
     throw new DivergenceError(`training diverged: loss ${loss}, gradient norm ${gradNorm}`, {
       remedy: 'Go on from the last checkpoint with a lower --lr, a longer warm-up or a smaller --clip-grad.',
@@ -53,7 +70,7 @@ export function trainStep<Batch>(
   return { loss, gradNorm };
 }
 
-/** Mean loss over `microBatches` of a stream, dropout off. */
+/** Mean loss over `microBatches` of every data-parallel rank's stream, dropout off. */
 export function evaluate<Batch>(
   task: TrainTask<Batch>,
   stream: BatchStream<Batch>,
@@ -68,5 +85,6 @@ export function evaluate<Batch>(
     total += task.engine.withoutRecording(() => task.engine.scope(() => task.forwardStep(batch, false).item()));
     onProgress?.(i + 1, microBatches);
   }
-  return total / Math.max(1, terms);
+  const { data } = task.grid;
+  return sumOver(data, total) / Math.max(1, sumOver(data, terms));
 }

@@ -1,5 +1,6 @@
 /** What a training run needs from its user: parameters, batches and a forward step. */
 
+import type { RankGrid } from '../parallel/grid.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import type { Engine } from '../tensor/engine.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -11,10 +12,12 @@ export interface BatchStream<Batch> {
   readonly consumedSamples: number;
 }
 
-/** A model and its data, seen from the training loop. */
+/** A model and its data on one rank, seen from the training loop. Batches are this rank's share of the data-parallel group's. */
 export interface TrainTask<Batch> {
   readonly engine: Engine;
   readonly parameters: Parameters;
+  /** This rank's place among all. */
+  readonly grid: RankGrid;
   /** A stream of training micro-batches that goes on after `consumedSamples`. */
   trainBatches(consumedSamples: number): BatchStream<Batch>;
   /** Validation micro-batches, from a position in the validation data on; undefined where there are none. */
@@ -35,6 +38,10 @@ export interface TrainTask<Batch> {
 /** Samples of one update and how they are cut. */
 export interface BatchSizes {
   readonly microBatchSize: number;
-  /** A multiple of the micro-batch size. */
+  /** Over all ranks; a multiple of the micro-batch size times the data-parallel size. */
   readonly globalBatchSize: number;
 }
+
+/** Micro-batches that each data-parallel rank computes for one update. */
+export const microBatchesPerRank = (sizes: BatchSizes, grid: RankGrid): number =>
+  sizes.globalBatchSize / (sizes.microBatchSize * grid.data.size);

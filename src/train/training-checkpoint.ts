@@ -3,16 +3,22 @@
 import { CheckpointError } from '../base/errors.ts';
 import {
   type Attachment,
+  abandonCheckpoint,
+  beginCheckpoint,
   type Checkpoint,
   type CheckpointTensor,
+  type CommitOptions,
+  commitCheckpoint,
   type JsonObject,
   type SavedCheckpoint,
   type StoredDtype,
-  saveCheckpoint,
   type TokenizerRecord,
+  writeShard,
 } from '../checkpoint/index.ts';
 import type { AdamW, ParameterState } from '../optim/adamw.ts';
+import type { RankGrid } from '../parallel/grid.ts';
 import type { Parameter, Parameters } from '../parallel/parameters.ts';
+import { agreedValue } from '../parallel/scalars.ts';
 import type { DType } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Progress } from './loop.ts';
@@ -37,16 +43,39 @@ export interface TrainingCheckpointOptions {
   readonly settings: JsonObject;
 }
 
-/** Saves everything a run needs to go on exactly where it is. */
-export function saveTraining(state: TrainingState, options: TrainingCheckpointOptions): SavedCheckpoint {
-  const { parameters, optimizer, progress } = state;
-  const { iteration, consumedSamples, lossSum, lossCount } = progress;
-  using states = optimizer.states();
-  return saveCheckpoint({
-    folder: options.folder,
-    iteration,
+/**
+ * Saves everything a run needs to go on exactly where it is: rank 0 opens a hidden folder, every rank writes what it alone
+ * holds, rank 0 commits. Collective over the world.
+ *
+ * @returns undefined on the other ranks
+ */
+export function saveTraining(
+  state: TrainingState,
+  grid: RankGrid,
+  options: TrainingCheckpointOptions,
+): SavedCheckpoint | undefined {
+  const { world } = grid;
+  const { iteration } = state.progress;
+  const draft = agreedValue(world, 0, world.rank === 0 ? beginCheckpoint(options.folder, iteration) : null);
+  if (!draft) throw new CheckpointError('rank 0 opened no checkpoint');
+  try {
+    using states = state.optimizer.states();
+    const tensors = ownTensors(state.parameters, states.list, grid);
+    const shards = world.exchange(writeShard(draft, { rank: world.rank, worldSize: world.size }, tensors));
+    const saved = world.rank === 0 ? commitCheckpoint(draft, shards, commitOptions(state, options)) : undefined;
+    world.barrier();
+    return saved;
+  } catch (error) {
+    if (world.rank === 0) abandonCheckpoint(draft);
+    throw error;
+  }
+}
+
+function commitOptions(state: TrainingState, options: TrainingCheckpointOptions): CommitOptions {
+  const { optimizer, progress } = state;
+  const { consumedSamples, lossSum, lossCount } = progress;
+  return {
     retain: options.retain,
-    tensors: checkpointTensors(parameters, states.list),
     ...(options.attachments ? { attachments: options.attachments } : {}),
     meta: {
       consumedSamples,
@@ -55,15 +84,22 @@ export function saveTraining(state: TrainingState, options: TrainingCheckpointOp
       tokenizer: options.tokenizer,
       trainingState: { ...options.settings, optimizerSteps: optimizer.steps, lossSum, lossCount },
     },
-  });
+  };
 }
 
-function checkpointTensors(parameters: Parameters, states: readonly ParameterState[]): CheckpointTensor[] {
+/** What this rank saves: its parts of split parameters, on the first data-parallel rank; what all hold, on rank 0. */
+function ownTensors(
+  parameters: Parameters,
+  states: readonly ParameterState[],
+  { world, data }: RankGrid,
+): CheckpointTensor[] {
+  const isOwn = ({ spec, shape }: Parameter): boolean =>
+    (spec.slice ? data.rank === 0 : world.rank === 0) && !shape.includes(0);
   return [
-    ...parameters.all.map((parameter) => sliceOf(parameter, parameter.name, 'model', parameter.stored)),
-    ...states.map(({ parameter, name, tensor }) =>
-      sliceOf(parameter, optimizerName(name, parameter), 'optimizer', tensor),
-    ),
+    ...parameters.all.filter(isOwn).map((parameter) => sliceOf(parameter, parameter.name, 'model', parameter.stored)),
+    ...states
+      .filter(({ parameter }) => isOwn(parameter))
+      .map(({ parameter, name, tensor }) => sliceOf(parameter, optimizerName(name, parameter), 'optimizer', tensor)),
   ];
 }
 
@@ -85,6 +121,7 @@ function sliceOf(parameter: Parameter, name: string, kind: 'model' | 'optimizer'
 
 function readTensor(checkpoint: Checkpoint, parameter: Parameter, name: string, tensor: Tensor): void {
   const { offset, shape, spec } = parameter;
+  if (shape.includes(0)) return; // nothing of a short vocabulary falls to this rank
   const request = { offset, shape, dtype: storedDtypes[tensor.dtype], globalShape: spec.globalShape };
   checkpoint.readInto(name, request, tensor.bytes);
 }

@@ -6,6 +6,7 @@ import { createMockDataset } from '../../data/gpt/mock.ts';
 import { paddedVocabSize } from '../../model/config.ts';
 import { GptModel } from '../../model/gpt.ts';
 import { AdamW } from '../../optim/adamw.ts';
+import { soloGrid } from '../../parallel/grid.ts';
 import type { Engine, EngineName } from '../../tensor/engine.ts';
 import { modelOfRun } from '../../train/gpt-architecture.ts';
 import { countLossTerms, gptLossSum } from '../../train/gpt-loss.ts';
@@ -44,28 +45,24 @@ export interface Course {
   readonly usual: ModelSize;
 }
 
+const shape = { numLayers: 4, seqLength: 128, microBatchSize: 16, lr: 2e-3 };
 const tiny: ModelSize = {
   ...{ numLayers: 2, hiddenSize: 64, numAttentionHeads: 2, seqLength: 64, microBatchSize: 4 },
   ...{ lr: 4e-3, leastIters: 1 },
 };
-const small: ModelSize = {
-  ...{ numLayers: 4, hiddenSize: 192, numAttentionHeads: 3, seqLength: 128, microBatchSize: 8 },
-  ...{ lr: 2e-3, leastIters: 400 },
-};
-const usual: ModelSize = {
-  ...{ numLayers: 4, hiddenSize: 256, numAttentionHeads: 4, seqLength: 128, microBatchSize: 8 },
-  ...{ lr: 2e-3, leastIters: 900 },
-};
-const large: ModelSize = {
+const small: ModelSize = { ...shape, hiddenSize: 128, numAttentionHeads: 4, leastIters: 300 };
+const usual: ModelSize = { ...shape, hiddenSize: 192, numAttentionHeads: 4, leastIters: 600 };
+const large: ModelSize = { ...shape, hiddenSize: 256, numAttentionHeads: 4, leastIters: 1500 };
+const huge: ModelSize = {
   ...{ numLayers: 6, hiddenSize: 384, numAttentionHeads: 6, seqLength: 256, microBatchSize: 8 },
-  ...{ lr: 1e-3, leastIters: 2000 },
+  ...{ lr: 1e-3, leastIters: 3000 },
 };
 
 export const courses: Readonly<Record<EngineName, Course>> = {
   cpu: {
     corpus: { totalBytes: 8_000_000, fileBytes: 300_000, validBytes: 50_000, testBytes: 200_000 },
     vocabSize: 4096,
-    sizes: [tiny, small, usual, large],
+    sizes: [tiny, small, usual, large, huge],
     usual,
   },
   // A hundred times slower: every part of the work is cut to what that leaves room for.
@@ -176,7 +173,13 @@ function measure(
     model.parameters.initialize(seed);
     using optimizer = new AdamW(model.parameters, { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 });
     const task: TrainTask<MicroBatch> = {
-      ...{ engine, parameters: model.parameters, countTerms: countLossTerms, trainBatches: () => stream },
+      ...{
+        engine,
+        grid: soloGrid(),
+        parameters: model.parameters,
+        countTerms: countLossTerms,
+        trainBatches: () => stream,
+      },
       ...{ validationBatches: () => undefined, testBatches: () => undefined },
       forwardStep: (batch) => gptLossSum(engine, model, batch, true),
     };

@@ -107,3 +107,30 @@ export function linearGelu(x: Tensor, weight: Tensor, bias: Tensor, form: GeluFo
     },
   });
 }
+
+/**
+ * x + b, for a bias that must come after something else: the reduction of a row-parallel product, say.
+ *
+ * @param x [..., o]
+ * @param bias [o]
+ * @returns [..., o]
+ */
+export function biasAdd(x: Tensor, bias: Tensor): Tensor {
+  const { engine } = x;
+  const width = lastOf(x.shape);
+  const rows = rowsOf(x.shape);
+  expectShape('biasAdd', 'bias', bias.shape, [width]);
+  return runOperator({
+    name: 'biasAdd',
+    inputs: [x, bias],
+    shape: x.shape,
+    forward: (y) => {
+      y.bytes.set(x.bytes);
+      addBias(engine, y, bias, rows, width);
+    },
+    backward: (dy, gradients) => {
+      biasGradient(bias, gradients, (dBias) => columnSums(engine, dy, dBias, rows, width));
+      gradients.pass(x, dy);
+    },
+  });
+}

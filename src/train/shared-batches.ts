@@ -1,0 +1,60 @@
+/** Micro-batches that one rank of a tensor group reads and all of them compute. */
+
+import type { Communicator } from '../comm/communicator.ts';
+import type { MicroBatch } from '../data/gpt/batches.ts';
+import type { Engine } from '../tensor/engine.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import type { BatchStream } from './task.ts';
+
+export interface SharedBatchOptions {
+  readonly engine: Engine;
+  readonly group: Communicator;
+  /** Opens the source; called on the group's first rank alone. */
+  readonly open: () => BatchStream<MicroBatch>;
+  readonly microBatchSize: number;
+  readonly seqLength: number;
+  readonly consumedSamples: number;
+  /** Samples that all ranks together draw with one micro-batch. */
+  readonly samplesPerDraw: number;
+  /** Whether batches carry `firstKey`. */
+  readonly hasFirstKey: boolean;
+}
+
+/** The group's first rank reads, the others receive: [fields, b·s] ids in one broadcast. */
+export function shareBatches(options: SharedBatchOptions): BatchStream<MicroBatch> {
+  const { engine, group, microBatchSize, seqLength, samplesPerDraw, hasFirstKey } = options;
+  if (group.size === 1) return options.open();
+  const source = group.rank === 0 ? options.open() : undefined;
+  const length = microBatchSize * seqLength;
+  const fields = hasFirstKey ? 5 : 4;
+  let { consumedSamples } = options;
+  return {
+    get consumedSamples() {
+      return consumedSamples;
+    },
+    next() {
+      using packed = Tensor.empty(engine, [fields * length + 2], { dtype: 'i32', kind: 'workspace' });
+      const data = packed.data as Int32Array;
+      if (source) pack(source.next(), data, length);
+      group.broadcast(packed, 0);
+      consumedSamples += samplesPerDraw;
+      const field = (index: number): Int32Array => data.slice(index * length, (index + 1) * length);
+      return {
+        ...{ microBatchSize, seqLength, tokens: field(0), labels: field(1), positionIds: field(2) },
+        lossMask: Float32Array.from(field(3)),
+        firstKey: hasFirstKey ? field(4) : undefined,
+        firstSample: ((data[fields * length + 1] ?? 0) >>> 0) * 2 ** 32 + ((data[fields * length] ?? 0) >>> 0),
+      };
+    },
+  };
+}
+
+function pack(batch: MicroBatch, data: Int32Array, length: number): void {
+  const { tokens, labels, positionIds, lossMask, firstKey, firstSample } = batch;
+  const parts = [tokens, labels, positionIds, lossMask, ...(firstKey ? [firstKey] : [])];
+  parts.forEach((part, index) => {
+    data.set(part, index * length);
+  });
+  data[parts.length * length] = firstSample | 0;
+  data[parts.length * length + 1] = Math.floor(firstSample / 2 ** 32);
+}
