@@ -2,46 +2,62 @@
 
 import { describe, expect, it } from 'vitest';
 import type { MicroBatch, SampleDataset } from '../src/data/index.ts';
-import type { GptModel } from '../src/model/gpt.ts';
-import { soloGrid } from '../src/parallel/grid.ts';
+import { GptModel } from '../src/model/gpt.ts';
 import type { Engine } from '../src/tensor/engine.ts';
 import { Tensor } from '../src/tensor/tensor.ts';
 import { countLossTerms } from '../src/train/gpt-loss.ts';
-import { accumulateGradients } from '../src/train/step.ts';
-import type { TrainTask } from '../src/train/task.ts';
+import { pretrain } from '../src/train/pretrain.ts';
 import { differenceOf, expectClose } from './support/closeness.ts';
 import { describeOnEngines } from './support/engines.ts';
 import { integers } from './support/numbers.ts';
-import { endOfDocument, type TinyData, tinyBatches, tinyForwardStep, tinyModel } from './support/tiny-gpt.ts';
+import {
+  endOfDocument,
+  type TinyData,
+  tinyBatches,
+  tinyConfig,
+  tinyForwardStep,
+  tinyModel,
+  tinyOptions,
+} from './support/tiny-gpt.ts';
 
 describeOnEngines('a global batch of eight', (engine) => {
-  function gradientsOf(microBatchSize: number, options: Omit<TinyData, 'microBatchSize'>) {
-    using model = disposable(tinyModel(engine()));
-    const { parameters } = model.value;
-    const stream = tinyBatches({ microBatchSize, ...options }, 'train', 16);
-    const forward = tinyForwardStep(engine());
-    const task: TrainTask<MicroBatch> = {
-      ...{ engine: engine(), grid: soloGrid(), parameters, countTerms: countLossTerms },
-      ...{ trainBatches: () => stream, validationBatches: () => undefined, testBatches: () => undefined },
-      forwardStep: (batch, training) => forward(batch, model.value, training),
+  /** Loss and gradients of one update of a new model; they are still there when the update is done. */
+  async function gradientsOf(microBatchSize: number, options: Omit<TinyData, 'microBatchSize'>) {
+    let loss = Number.NaN;
+    let terms = 0;
+    const countTerms = (batch: MicroBatch): number => {
+      const count = countLossTerms(batch);
+      terms += count;
+      return count;
     };
-    parameters.clearGradients();
-    const batches = Array.from({ length: 8 / microBatchSize }, () => stream.next());
-    const loss = accumulateGradients(task, batches);
+    const { model } = await pretrain(
+      () => new GptModel(tinyConfig()),
+      () => ({ train: () => tinyBatches({ microBatchSize, ...options }, 'train', 16), countTerms }),
+      tinyForwardStep(engine()),
+      {
+        ...{ ...tinyOptions(engine()), trainIters: 1, microBatchSize, globalBatchSize: 8 },
+        report: () => ({
+          logged: (record) => {
+            loss = record.loss;
+          },
+        }),
+      },
+    );
+    using parameters = model.parameters;
     const gradients = new Map(parameters.all.map(({ name, value }) => [name, value.grad?.toArray() ?? []]));
-    return { loss, gradients, terms: batches.reduce((sum, batch) => sum + countLossTerms(batch), 0) };
+    return { loss, gradients, terms };
   }
 
   it.each([{ eodMaskLoss: true }, { eodMaskLoss: true, resetAttentionMask: true, resetPositionIds: true }])(
     'has one loss and gradient as 8×1, 4×2 and 1×8 micro-batches, dropout on: %o',
-    (options) => {
-      const whole = gradientsOf(8, options);
+    async (options) => {
+      const whole = await gradientsOf(8, options);
       // some tokens are masked, and not as many in every row
       expect(whole.terms).toBeLessThan(8 * 40);
       expect(whole.terms % 8).not.toBe(0);
       expect(Math.max(...[...whole.gradients.values()].flat().map(Math.abs))).toBeGreaterThan(1e-3);
       for (const microBatchSize of [1, 2]) {
-        const cut = gradientsOf(microBatchSize, options);
+        const cut = await gradientsOf(microBatchSize, options);
         expect(cut.terms).toBe(whole.terms);
         // float32 sums in another order
         expect(Math.abs(cut.loss / whole.loss - 1)).toBeLessThanOrEqual(1e-6);

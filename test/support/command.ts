@@ -13,16 +13,17 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Runs the command here; what it writes is collected. */
-export async function megatron(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Finished> {
-  const streams = { stdout: '', stderr: '' };
+/** Runs the command here; what it writes is collected, and standard output also piece by piece. */
+export async function megatron(args: readonly string[]): Promise<Finished & { readonly pieces: readonly string[] }> {
+  const pieces: string[] = [];
+  let stderr = '';
   const code = await runCli(args, {
     commands,
-    environment,
-    stdout: { write: (text) => (streams.stdout += text) },
-    stderr: { write: (text) => (streams.stderr += text) },
+    environment: {},
+    stdout: { write: (text) => pieces.push(text) },
+    stderr: { write: (text) => (stderr += text) },
   });
-  return { code, ...streams };
+  return { code, stdout: pieces.join(''), stderr, pieces };
 }
 
 export interface RunningCommand {
