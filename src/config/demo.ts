@@ -16,7 +16,10 @@ const schema = z.object({
     value: 'DIR',
     help: 'folder for everything that the demo makes; started again, it goes on from there',
   }),
-  restart: flag(z.boolean().default(false), { group: 'Output', help: 'empty that folder and begin anew' }),
+  restart: flag(z.boolean().default(false), {
+    group: 'Output',
+    help: 'remove what the demo made there and begin anew',
+  }),
   seed: seedFlag,
   ...engineFlags,
   debug: debugFlag,

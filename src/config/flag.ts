@@ -6,6 +6,7 @@ import { z } from 'zod';
 export const flagGroups = [
   'Model',
   'Training',
+  'Parallelism',
   'Learning rate',
   'Data',
   'Tokenizer',

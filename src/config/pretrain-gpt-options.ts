@@ -102,6 +102,19 @@ export const pretrainGptSchema = z.object({
     help: 'save and exit after this time',
   }),
 
+  tensorModelParallelSize: flag(countSchema.default(1), {
+    group: 'Parallelism',
+    help: 'ranks that share every layer of the model; the others see other data',
+  }),
+  nprocPerNode: flag(countSchema.default(1), {
+    group: 'Parallelism',
+    help: 'ranks to start on this machine, as threads of one process; under mpirun or srun every process is a rank',
+  }),
+  debugCollectives: flag(z.boolean().default(false), {
+    group: 'Parallelism',
+    help: 'check that all ranks agree on every collective; slower',
+  }),
+
   lr: flag(positive.default(1.5e-4), { group: 'Learning rate', value: 'X', help: 'highest learning rate' }),
   minLr: flag(z.number().min(0).optional(), {
     group: 'Learning rate',

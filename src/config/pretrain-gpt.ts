@@ -42,9 +42,10 @@ export const pretrainGptCommand = defineCommand({
       minLr: options.minLr ?? Math.min(defaultMinLr, options.lr),
       lrDecayIters,
       lrWarmupIters: options.lrWarmupIters ?? Math.floor((lrWarmupFraction ?? defaultWarmupFraction) * lrDecayIters),
-      numThreads: threadsOrAll(options.numThreads),
+      numThreads: options.numThreads ?? Math.max(1, Math.floor(threadsOrAll(undefined) / options.nprocPerNode)),
     };
     checkModel(config);
+    checkParallelism(config);
     checkSchedule(config, lrWarmupFraction, given);
     checkData(config, given);
     checkOutput(config, given);
@@ -76,6 +77,30 @@ function checkModel(config: PretrainGptConfig): void {
     refuse(
       `--global-batch-size ${globalBatchSize} is no multiple of --micro-batch-size ${microBatchSize}`,
       `Choose a multiple, for example --global-batch-size ${nearest}.`,
+    );
+  }
+}
+
+function checkParallelism(config: PretrainGptConfig): void {
+  const { tensorModelParallelSize: t, nprocPerNode, numAttentionHeads, hiddenSize } = config;
+  // under mpirun the number of ranks is known only when they have started
+  if (nprocPerNode > 1 && nprocPerNode % t !== 0) {
+    refuse(
+      `--nproc-per-node ${nprocPerNode} is no multiple of --tensor-model-parallel-size ${t}`,
+      `Start ${Math.max(1, Math.round(nprocPerNode / t)) * t} ranks, or choose a size that divides ${nprocPerNode}.`,
+    );
+  }
+  const nearest = (size: number): number => Math.max(1, Math.round(size / t)) * t;
+  if (numAttentionHeads % t !== 0) {
+    refuse(
+      `--num-attention-heads ${numAttentionHeads} cannot be split over --tensor-model-parallel-size ${t}`,
+      `Choose a multiple of ${t}, for example --num-attention-heads ${nearest(numAttentionHeads)}.`,
+    );
+  }
+  if ((4 * hiddenSize) % t !== 0) {
+    refuse(
+      `the feed-forward width ${4 * hiddenSize} cannot be split over --tensor-model-parallel-size ${t}`,
+      `Choose a multiple of ${t}, for example --hidden-size ${nearest(hiddenSize)}.`,
     );
   }
 }

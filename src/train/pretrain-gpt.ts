@@ -1,29 +1,24 @@
 /** `megatron pretrain gpt`: from a configuration to a trained model. */
 
-import { DataError } from '../base/errors.ts';
 import { formatInteger } from '../base/format.ts';
 import type { ProgressStream } from '../base/progress.ts';
 import { openCheckpoint } from '../checkpoint/index.ts';
+import type { Communicator } from '../comm/communicator.ts';
+import { selfCommunicator } from '../comm/self.ts';
 import type { PretrainGptConfig } from '../config/pretrain-gpt.ts';
 import { tokenizerSource } from '../config/shared-flags.ts';
-import type { MicroBatch } from '../data/gpt/batches.ts';
-import {
-  buildDatasets,
-  buildMockDatasets,
-  createBatchSource,
-  createTokenizer,
-  type SampleDataset,
-  sampleCounts,
-  type Tokenizer,
-} from '../data/index.ts';
+import { createTokenizer, type Tokenizer } from '../data/index.ts';
 import { type GptConfig, paddedVocabSize } from '../model/config.ts';
 import { GptModel } from '../model/gpt.ts';
+import { createRankGrid } from '../parallel/grid.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { createEngine } from '../tensor/engines/select.ts';
 import { architectureRecord, assertSameArchitecture, modelOfRun } from './gpt-architecture.ts';
-import { countLossTerms, gptLossSum } from './gpt-loss.ts';
+import { openGptDatasets } from './gpt-datasets.ts';
+import { gptLossSum } from './gpt-loss.ts';
 import type { ExitReason, LoopEvents } from './loop.ts';
-import { type Datasets, pretrain, type RunIdentity, type RunStart } from './pretrain.ts';
+import { pretrain, type RunIdentity, type RunStart } from './pretrain.ts';
+import { expectedMemory, measuredMemory } from './rank-report.ts';
 import { modelFlopsPerToken, palmFlopsPerToken } from './report/flops.ts';
 import { closingWords, createRunReport, type RunReport } from './run-report.ts';
 import { refuseToMixRuns } from './save-folder.ts';
@@ -40,14 +35,22 @@ export interface PretrainStreams {
   readonly logLines?: boolean;
 }
 
-/** @throws MegatronError of the kind that fits, before anything is written where the configuration cannot work. */
+/**
+ * Runs on every rank alike; rank 0 speaks.
+ *
+ * @param world all ranks of the run; this one alone where not given
+ * @throws MegatronError of the kind that fits, before anything is written where the configuration cannot work.
+ */
 export async function pretrainGpt(
   config: PretrainGptConfig,
   streams: PretrainStreams,
+  world: Communicator = selfCommunicator(),
 ): Promise<{ readonly reason: ExitReason; readonly iteration: number }> {
   const startedAt = performance.now();
-  const notify = (message: string): void => void streams.stderr.write(`${message}\n`);
+  const speaks = world.rank === 0;
+  const notify = (message: string): void => void (speaks && streams.stderr.write(`${message}\n`));
   using resources = new DisposableStack();
+  const grid = createRankGrid(world, config.tensorModelParallelSize);
   const checkpoint = config.load === undefined ? undefined : resources.use(openCheckpoint(config.load));
   refuseToMixRuns(config.save, checkpoint);
   const tokenizer = config.vocabSize === undefined ? createTokenizer(tokenizerSource(config)) : undefined;
@@ -56,19 +59,29 @@ export async function pretrainGpt(
     if (tokenizer) assertSameTokenizer(checkpoint, tokenizer);
     assertSameArchitecture(checkpoint, modelConfig);
   }
-  const datasets = openDatasets(config, modelConfig.vocabSize, tokenizer, resources, notify);
-  const { device, numThreads: threads, weightDecay } = config;
+  const { device, numThreads: threads, weightDecay, microBatchSize, seqLength } = config;
+  const datasets = resources.use(
+    openGptDatasets(config, {
+      ...{ vocabSize: modelConfig.vocabSize, endOfDocument: tokenizer?.endOfDocument, grid, notify },
+      engine: () => engine,
+    }),
+  );
   const engine = resources.use(await createEngine({ device, threads, notify }));
 
   let report: RunReport | undefined;
   const { adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon } = config;
   const { model, reason, iteration } = await pretrain(
-    () => new GptModel(modelConfig),
-    () => datasets,
+    () => new GptModel(modelConfig, grid.tensor),
+    (model) => {
+      const lines = world.size > 1 ? expectedMemory(grid, model, microBatchSize, seqLength) : [];
+      for (const line of lines) notify(line);
+      return datasets;
+    },
     (batch, model, training) => gptLossSum(engine, model, batch, training),
     {
       ...config,
       engine,
+      grid,
       adam: { beta1, beta2, epsilon, weightDecay },
       signal: streams.signal,
       load: checkpoint,
@@ -80,6 +93,7 @@ export async function pretrainGpt(
     },
   );
   resources.use(model.parameters);
+  for (const line of world.size > 1 ? measuredMemory(grid, engine) : []) report?.note(line);
   report?.note(closingWords(reason, iteration, startedAt, config.save, engine));
   return { reason, iteration };
 }
@@ -122,35 +136,6 @@ function openReport(
   report.note(`model: ${size}`);
   if (iteration > 0) report.note(`going on after iteration ${iteration}`);
   return report;
-}
-
-function openDatasets(
-  config: PretrainGptConfig,
-  vocabSize: number,
-  tokenizer: Tokenizer | undefined,
-  resources: DisposableStack,
-  notify: (message: string) => void,
-): Datasets<MicroBatch> {
-  const { dataPath, seqLength, microBatchSize, seed, split, dataCachePath: cachePath } = config;
-  const { resetPositionIds, resetAttentionMask, eodMaskLoss } = config;
-  const endOfDocument = tokenizer?.endOfDocument;
-  const common = { samples: sampleCounts(config), sequenceLength: seqLength, seed, vocabSize, split };
-  const { train, valid, test } = dataPath
-    ? resources.use(buildDatasets({ ...common, dataPath, warn: notify, ...(cachePath ? { cachePath } : {}) }))
-    : buildMockDatasets({ ...common, endOfDocument });
-  if (!train)
-    throw new DataError('the run has no training data', { remedy: 'Give the first weight of --split a value.' });
-  const open = (dataset: SampleDataset, consumedSamples: number) =>
-    createBatchSource({
-      ...{ dataset, microBatchSize, seqLength, consumedSamples, eodId: endOfDocument },
-      ...{ resetPositionIds, resetAttentionMask, eodMaskLoss },
-    });
-  return {
-    train: (consumedSamples) => open(train, consumedSamples),
-    ...(valid ? { validation: (consumedSamples: number) => open(valid, consumedSamples) } : {}),
-    ...(test ? { test: () => open(test, 0) } : {}),
-    countTerms: countLossTerms,
-  };
 }
 
 /** One set of events that calls several, in order. */
