@@ -111,6 +111,7 @@ describe('commandHelp', () => {
     expect(topics).toEqual([
       'Model',
       'Training',
+      'Parallelism',
       'Learning rate',
       'Data',
       'Tokenizer',
