@@ -62,11 +62,19 @@ const threadFlags = process.platform === 'darwin' ? [] : ['-fopenmp'];
 const linkFlags = process.platform === 'darwin' ? ['-dynamiclib'] : ['-shared', '-Wl,-z,nodelete'];
 
 export interface CompileRequest {
+  /** First word of the file's name in the cache; "kernels" where not given. */
+  readonly name?: string;
   /** C++ files; each becomes one object. */
   readonly sources: readonly string[];
   /** Files that the sources include; part of the cache's key. */
   readonly headers: readonly string[];
   readonly includeFolders: readonly string[];
+  /** Flags after ours, which they override; part of the cache's key. */
+  readonly compileFlags?: readonly string[];
+  /** Flags after the objects: libraries of others, and where they lie; part of the cache's key. */
+  readonly linkFlags?: readonly string[];
+  /** What the user is told to do when a source does not compile. */
+  readonly remedy?: string;
   /** Called once, just before a compilation that is really needed. */
   readonly onCompile?: (compiler: Compiler, files: number) => void;
 }
@@ -78,11 +86,15 @@ export interface CompileRequest {
  * @throws EngineError with the compiler's words when a source does not compile.
  */
 export async function compileLibrary(compiler: Compiler, request: CompileRequest): Promise<string> {
-  const flags = [...commonFlags, ...platformFlags, ...threadFlags];
-  const hash = createHash('sha256').update(JSON.stringify([compiler, flags, linkFlags, processorKind()]));
+  const flags = [...commonFlags, ...platformFlags, ...threadFlags, ...(request.compileFlags ?? [])];
+  const libraries = request.linkFlags ?? [];
+  const hash = createHash('sha256').update(
+    JSON.stringify([compiler, flags, [...linkFlags, ...libraries], processorKind()]),
+  );
   for (const file of [...request.sources, ...request.headers].toSorted()) hash.update(readFileSync(file)).update('\0');
   const extension = process.platform === 'darwin' ? 'dylib' : 'so';
-  const target = join(cacheFolder(), `kernels-${hash.digest('hex').slice(0, 24)}.${extension}`);
+  const key = hash.digest('hex').slice(0, 24);
+  const target = join(cacheFolder(), `${request.name ?? 'kernels'}-${key}.${extension}`);
   if (existsSync(target)) return target;
 
   request.onCompile?.(compiler, request.sources.length);
@@ -99,13 +111,15 @@ export async function compileLibrary(compiler: Compiler, request: CompileRequest
     const waiting = [...objects];
     const worker = async (): Promise<void> => {
       for (let next = waiting.shift(); next; next = waiting.shift()) {
-        await compile(compiler, [...flags, ...includes, '-c', next.source, '-o', next.object], next.source);
+        const values = [...flags, ...includes, '-c', next.source, '-o', next.object];
+        await compile(compiler, values, next.source, request.remedy);
       }
     };
     await Promise.all(Array.from({ length: Math.min(4, cpus().length) }, worker));
     const finished = temporaryBeside(target);
     const objectFiles = objects.map(({ object }) => object);
-    await compile(compiler, [...linkFlags, ...threadFlags, ...objectFiles, '-o', finished], basename(target));
+    const values = [...linkFlags, ...threadFlags, ...objectFiles, ...libraries, '-o', finished];
+    await compile(compiler, values, basename(target), request.remedy);
     renameSync(finished, target);
     return target;
   } finally {
@@ -113,14 +127,19 @@ export async function compileLibrary(compiler: Compiler, request: CompileRequest
   }
 }
 
-async function compile(compiler: Compiler, flags: readonly string[], what: string): Promise<void> {
+async function compile(
+  compiler: Compiler,
+  flags: readonly string[],
+  what: string,
+  remedy = 'Set CXX to another compiler, or use --device reference (slow) meanwhile.',
+): Promise<void> {
   try {
     await run(compiler.command, [...flags], { maxBuffer: 16 * 1024 * 1024 });
   } catch (error) {
     const words = (error as { stderr?: string }).stderr?.trim() || messageOf(error);
     throw new EngineError(`${compiler.command} failed on ${what}:\n${words}`, {
       cause: error,
-      remedy: `Compiler: ${compiler.version}. Set CXX to another compiler, or use --device reference (slow) meanwhile.`,
+      remedy: `Compiler: ${compiler.version}. ${remedy}`,
     });
   }
 }

@@ -29,11 +29,17 @@ const koffiTypes: Record<NativeType, string> = {
 // It must be set before the first library is opened in this thread.
 koffi.config({ ...koffi.config(), sync_stack_size: 16 * 1024 * 1024, async_stack_size: 16 * 1024 * 1024 });
 
-/** Opens a shared library. @throws EngineError with the loader's words. */
-export function openLibrary(path: string): NativeLibrary {
+/**
+ * Opens a shared library.
+ *
+ * @param options global: its symbols, and those of the libraries it needs, serve libraries that are opened later; for
+ *   libraries that load plug-ins.
+ * @throws EngineError with the loader's words.
+ */
+export function openLibrary(path: string, options: { readonly global?: boolean } = {}): NativeLibrary {
   let library: ReturnType<typeof koffi.load>;
   try {
-    library = koffi.load(path);
+    library = koffi.load(path, { global: options.global ?? false });
   } catch (error) {
     throw new EngineError(`cannot load ${path}: ${messageOf(error)}`, { cause: error });
   }

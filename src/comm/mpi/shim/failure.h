@@ -6,7 +6,9 @@
 
 #include "state.h"
 
-constexpr int announcementTag = 1, acknowledgementTag = 2;
+constexpr int announcementTag = 1, acknowledgementTag = 2, leavingTag = 3;
+// What a rank sent before it left arrives within this time.
+constexpr double secondsOnTheWay = 1.5;
 
 inline double secondsNow() {
   timespec time;
@@ -27,7 +29,13 @@ inline void listen() {
     check(MPI_Get_count(&status, MPI_BYTE, &bytes), "MPI_Get_count");
     std::string text(static_cast<size_t>(bytes), '\0');
     check(MPI_Recv(text.data(), bytes, MPI_BYTE, status.MPI_SOURCE, status.MPI_TAG, s.failures, &status), "MPI_Recv");
-    s.heard[status.MPI_SOURCE] = 1;
+    const size_t source = static_cast<size_t>(status.MPI_SOURCE);
+    if (status.MPI_TAG == leavingTag) {
+      s.left[source] = secondsNow();
+      s.anyLeft = true;
+      continue;
+    }
+    s.heard[source] = 1;
     if (status.MPI_TAG == announcementTag) s.announcements.push_back({status.MPI_SOURCE, std::move(text)});
   }
 }
@@ -68,13 +76,23 @@ class Patience {
   double begun = 0;
 };
 
-// Calls `done` until it returns true. Throws PeerFailed when another rank announces a failure.
-template <class Done>
-void waitUntil(Done done) {
+inline void throwIfFailed() {
+  listen();
+  if (state().announcements.empty()) return;
+  state().failed = true;
+  throw PeerFailed{};
+}
+
+// Calls `done` until it returns true. `peerThatLeft` names a rank that this waits for although its work is over, or -1.
+// Throws PeerFailed when another rank announces a failure.
+template <class Done, class PeerThatLeft>
+void waitUntil(Done done, PeerThatLeft peerThatLeft) {
   Patience patience;
   while (!done()) {
     if (!patience.rest()) continue;
-    listen();
-    if (!state().announcements.empty()) throw PeerFailed{};
+    throwIfFailed();
+    if (!state().anyLeft) continue;
+    const int rank = peerThatLeft();
+    if (rank >= 0) throw PeerLeft{rank};
   }
 }

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "combine.h"
-#include "state.h"
+#include "failure.h"
 
 constexpr int64_t pieceBytes = int64_t{1} << 30;    // one MPI message: its count is a 32-bit int
 constexpr int64_t directBytes = 64 * 1024;          // up to here everyone gets everything and sums alone: one round trip
@@ -18,33 +18,41 @@ class Messages {
   void send(const Group& group, const void* data, int64_t bytes, int to, int tag) {
     const char* from = static_cast<const char*>(data);
     for (int64_t done = 0; done < bytes; done += pieceBytes) {
-      requests.push_back(MPI_REQUEST_NULL);
+      add(group.worldRanks[to]);
       check(MPI_Isend(from + done, static_cast<int>(std::min(pieceBytes, bytes - done)), MPI_BYTE, to, tag, group.comm,
                       &requests.back()),
             "MPI_Isend");
     }
   }
-  void receive(const Group& group, void* data, int64_t bytes, int from, int tag) {
+  // Done only when the other side has received, also when there is nothing in it.
+  void sendWhenReceived(const Group& group, const void* data, int64_t bytes, int to, int tag) {
+    const char* from = static_cast<const char*>(data);
+    for (int64_t done = 0; done < bytes || done == 0; done += pieceBytes) {
+      add(group.worldRanks[to]);
+      check(MPI_Issend(from + done, static_cast<int>(std::min(pieceBytes, bytes - done)), MPI_BYTE, to, tag, group.comm,
+                       &requests.back()),
+            "MPI_Issend");
+    }
+  }
+  void receive(const Group& group, void* data, int64_t bytes, int from, int tag, bool evenEmpty = false) {
     char* to = static_cast<char*>(data);
-    for (int64_t done = 0; done < bytes; done += pieceBytes) {
-      requests.push_back(MPI_REQUEST_NULL);
-      expected.resize(requests.size(), -1);
-      expected.back() = std::min(pieceBytes, bytes - done);
-      check(MPI_Irecv(to + done, static_cast<int>(expected.back()), MPI_BYTE, from, tag, group.comm, &requests.back()),
+    for (int64_t done = 0; done < bytes || (evenEmpty && done == 0); done += pieceBytes) {
+      add(group.worldRanks[from], std::min(pieceBytes, bytes - done));
+      check(MPI_Irecv(to + done, static_cast<int>(peers.back().bytes), MPI_BYTE, from, tag, group.comm, &requests.back()),
             "MPI_Irecv");
     }
   }
   void broadcast(const Group& group, void* data, int64_t bytes, int root) {
     char* at = static_cast<char*>(data);
     for (int64_t done = 0; done < bytes; done += pieceBytes) {
-      requests.push_back(MPI_REQUEST_NULL);
+      add(root == group.rank ? -1 : group.worldRanks[root]);
       check(MPI_Ibcast(at + done, static_cast<int>(std::min(pieceBytes, bytes - done)), MPI_BYTE, root, group.comm,
                        &requests.back()),
             "MPI_Ibcast");
     }
   }
   void barrier(const Group& group) {
-    requests.push_back(MPI_REQUEST_NULL);
+    add(-1);
     check(MPI_Ibarrier(group.comm, &requests.back()), "MPI_Ibarrier");
   }
   // Whether all have arrived.
@@ -60,27 +68,48 @@ class Messages {
     }
     check(code, "MPI_Testall");
     if (!flag) return false;
-    for (size_t i = 0; i < expected.size(); ++i) {
+    for (size_t i = 0; i < peers.size(); ++i) {
+      if (peers[i].bytes < 0) continue;
       int bytes = 0;
-      if (expected[i] < 0) continue;
       check(MPI_Get_count(&statuses[i], MPI_BYTE, &bytes), "MPI_Get_count");
-      if (bytes != expected[i]) throw MpiError{MPI_ERR_TRUNCATE, "a transfer"};
+      if (bytes != peers[i].bytes) throw MpiError{MPI_ERR_TRUNCATE, "a transfer"};
     }
     requests.clear();
-    expected.clear();
+    peers.clear();
     return true;
+  }
+  // A rank of the world whose work is over and that we still wait for; -1 where there is none.
+  int peerThatLeft() const {
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const int rank = peers[i].worldRank;
+      if (rank < 0 || state().left[rank] == 0 || secondsNow() - state().left[rank] < secondsOnTheWay) continue;
+      int flag = 0;
+      check(MPI_Request_get_status(requests[i], &flag, MPI_STATUS_IGNORE), "MPI_Request_get_status");
+      if (!flag) return rank;
+    }
+    return -1;
   }
 
  private:
+  // Of each request: who it waits for (-1 where that cannot be said), and the bytes of a receive, -1 where it is none.
+  struct Peer {
+    int worldRank;
+    int64_t bytes;
+  };
+  void add(int worldRank, int64_t bytes = -1) {
+    requests.push_back(MPI_REQUEST_NULL);
+    peers.push_back({worldRank, bytes});
+  }
   std::vector<MPI_Request> requests;
+  std::vector<Peer> peers;
   std::vector<MPI_Status> statuses;
-  std::vector<int64_t> expected;  // bytes of the receive at this place, -1 where it is none; may be shorter
 };
 
 struct Operation {
   virtual ~Operation() = default;
   // Does what can be done without waiting; true when all is done. Not called again after that.
   virtual bool advance() = 0;
+  virtual int peerThatLeft() const = 0;
   bool finished = false;
 };
 
@@ -88,6 +117,7 @@ struct Operation {
 struct Step : Operation {
   Messages messages;
   bool advance() override { return messages.done(); }
+  int peerThatLeft() const override { return messages.peerThatLeft(); }
 };
 
 inline int nextTag(Group& group) { return static_cast<int>(group.sequence++ % 4096) * 4; }
@@ -137,6 +167,11 @@ class Reduction : public Operation {
       }
     }
     return started == segments && slots[0].phase == idle && slots[1].phase == idle;
+  }
+
+  int peerThatLeft() const override {
+    const int rank = slots[0].messages.peerThatLeft();
+    return rank >= 0 ? rank : slots[1].messages.peerThatLeft();
   }
 
  private:

@@ -1,7 +1,8 @@
 // What TypeScript calls: plain C functions over the MPI that this was compiled against. All are called by one thread.
 //
 // Functions that can fail return 0 when all went well, 1 when another rank announced its failure, 2 when MPI itself reported an
-// error, whose words `megatron_mpi_last_error` then holds.
+// error, whose words `megatron_mpi_last_error` then holds, 3 when a message was longer or shorter than expected, and 4 when the rank that
+// `megatron_mpi_culprit` tells has ended its work without doing its part.
 #include "failure.h"
 #include "operations.h"
 #include "pmi.h"
@@ -13,7 +14,7 @@ State& state() {
 
 namespace {
 
-enum Status : int32_t { fine = 0, peerFailed = 1, mpiFailed = 2 };
+enum Status : int32_t { fine = 0, peerFailed = 1, mpiFailed = 2, sizesDiffer = 3, peerLeft = 4 };
 
 template <class Body>
 int32_t guarded(Body body) {
@@ -22,9 +23,14 @@ int32_t guarded(Body body) {
     return fine;
   } catch (const PeerFailed&) {
     return peerFailed;
+  } catch (const PeerLeft& left) {
+    state().culprit = left.rank;
+    return peerLeft;
   } catch (const MpiError& error) {
     char text[MPI_MAX_ERROR_STRING];
-    int length = 0;
+    int length = 0, kind = MPI_SUCCESS;
+    MPI_Error_class(error.code, &kind);
+    if (kind == MPI_ERR_TRUNCATE) return sizesDiffer;
     if (MPI_Error_string(error.code, text, &length) != MPI_SUCCESS) length = 0;
     state().lastError = std::string(error.call) + " failed: " + std::string(text, static_cast<size_t>(length));
   } catch (const std::exception& error) {
@@ -47,6 +53,16 @@ int32_t addGroup(MPI_Comm comm) {
   check(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check(MPI_Comm_rank(comm, &group->rank), "MPI_Comm_rank");
   check(MPI_Comm_size(comm, &group->size), "MPI_Comm_size");
+  MPI_Group members, world;
+  check(MPI_Comm_group(comm, &members), "MPI_Comm_group");
+  check(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
+  std::vector<int> ranks(static_cast<size_t>(group->size));
+  for (int rank = 0; rank < group->size; ++rank) ranks[static_cast<size_t>(rank)] = rank;
+  group->worldRanks.resize(ranks.size());
+  check(MPI_Group_translate_ranks(members, group->size, ranks.data(), world, group->worldRanks.data()),
+        "MPI_Group_translate_ranks");
+  check(MPI_Group_free(&members), "MPI_Group_free");
+  check(MPI_Group_free(&world), "MPI_Group_free");
   state().groups.push_back(std::move(group));
   return static_cast<int32_t>(state().groups.size() - 1);
 }
@@ -58,12 +74,6 @@ void advanceAll() {
   }
 }
 
-// What another rank said before we began counts, too.
-void expectHealth() {
-  listen();
-  if (!state().announcements.empty()) throw PeerFailed{};
-}
-
 Operation* launch(std::unique_ptr<Operation> operation) {
   state().active.push_back(std::move(operation));
   advanceAll();
@@ -71,10 +81,12 @@ Operation* launch(std::unique_ptr<Operation> operation) {
 }
 
 void finish(Operation* operation) {
-  waitUntil([&] {
-    advanceAll();
-    return operation->finished;
-  });
+  waitUntil(
+      [&] {
+        advanceAll();
+        return operation->finished;
+      },
+      [&] { return operation->peerThatLeft(); });
   auto& active = state().active;
   active.erase(std::find_if(active.begin(), active.end(), [&](const auto& one) { return one.get() == operation; }));
 }
@@ -83,7 +95,7 @@ void finish(Operation* operation) {
 template <class Begin>
 int32_t runStep(Begin begin) {
   return guarded([&] {
-    expectHealth();
+    throwIfFailed();
     finish(launch(begin()));
   });
 }
@@ -113,6 +125,7 @@ int32_t megatron_mpi_init(int32_t* facts) {
     s.rank = group.rank;
     s.size = group.size;
     s.heard.assign(static_cast<size_t>(s.size), 0);
+    s.left.assign(static_cast<size_t>(s.size), 0);
     facts[0] = s.rank;
     facts[1] = s.size;
     facts[2] = s.localRank;
@@ -133,7 +146,7 @@ void megatron_mpi_last_error(char* buffer, int64_t capacity) { copyText(state().
 int32_t megatron_mpi_start_all_reduce(int32_t group, void* data, int64_t count, int32_t type, int32_t operation,
                                       int64_t* handle) {
   return guarded([&] {
-    expectHealth();
+    throwIfFailed();
     *handle = reinterpret_cast<int64_t>(launch(Reduction::shared(groupOf(group), data, count, type, operation)));
   });
 }
@@ -170,7 +183,7 @@ int32_t megatron_mpi_barrier(int32_t group) {
 int32_t megatron_mpi_send(int32_t group, const void* data, int64_t bytes, int32_t to) {
   return runStep([&] {
     auto step = std::make_unique<Step>();
-    step->messages.send(groupOf(group), data, bytes, to, userTag);
+    step->messages.sendWhenReceived(groupOf(group), data, bytes, to, userTag);
     return step;
   });
 }
@@ -178,7 +191,7 @@ int32_t megatron_mpi_send(int32_t group, const void* data, int64_t bytes, int32_
 int32_t megatron_mpi_receive(int32_t group, void* data, int64_t bytes, int32_t from) {
   return runStep([&] {
     auto step = std::make_unique<Step>();
-    step->messages.receive(groupOf(group), data, bytes, from, userTag);
+    step->messages.receive(groupOf(group), data, bytes, from, userTag, true);
     return step;
   });
 }
@@ -193,12 +206,15 @@ int32_t megatron_mpi_split(int32_t group, int32_t color, int32_t key, int32_t* m
 }
 
 int32_t megatron_mpi_free(int32_t group) {
-  return guarded([&] { check(MPI_Comm_free(&groupOf(group).comm), "MPI_Comm_free"); });
+  return guarded([&] {
+    if (!state().failed) check(MPI_Comm_free(&groupOf(group).comm), "MPI_Comm_free");
+  });
 }
 
 // Tells every other rank that this one failed.
 int32_t megatron_mpi_announce(const char* text, int64_t length) {
   return guarded([&] {
+    state().failed = true;
     const std::string words(text, static_cast<size_t>(length));
     for (int rank = 0; rank < state().size; ++rank) {
       if (rank != state().rank) tell(rank, announcementTag, words);
@@ -209,9 +225,31 @@ int32_t megatron_mpi_announce(const char* text, int64_t length) {
 // Answers those that announced a failure: their words have been heard.
 int32_t megatron_mpi_acknowledge() {
   return guarded([&] {
-    for (const Announcement& one : state().announcements) tell(one.rank, acknowledgementTag, "");
+    State& s = state();
+    listen();
+    while (s.acknowledged < s.announcements.size()) tell(s.announcements[s.acknowledged++].rank, acknowledgementTag, "");
   });
 }
+
+// Tells the others that this rank's work is over, and waits until theirs is.
+int32_t megatron_mpi_leave() {
+  return guarded([&] {
+    State& s = state();
+    throwIfFailed();
+    for (int rank = 0; rank < s.size; ++rank) {
+      if (rank != s.rank) tell(rank, leavingTag, "");
+    }
+    s.left[s.rank] = secondsNow();
+    waitUntil(
+        [&] {
+          listen();
+          return std::all_of(s.left.begin(), s.left.end(), [](double time) { return time != 0; });
+        },
+        [] { return -1; });
+  });
+}
+
+int32_t megatron_mpi_culprit() { return state().culprit; }
 
 // Waits until every other rank announced a failure or acknowledged ours. all: 1 when they did in time.
 int32_t megatron_mpi_await_others(int64_t milliseconds, int32_t* all) {

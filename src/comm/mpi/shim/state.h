@@ -20,11 +20,17 @@ inline void check(int code, const char* call) {
 // Another rank announced its failure: what is blocked ends now.
 struct PeerFailed {};
 
+// What is blocked waits for a rank whose work is over.
+struct PeerLeft {
+  int rank;
+};
+
 struct Group {
   MPI_Comm comm = MPI_COMM_NULL;
   int rank = 0, size = 1;
   // Collectives begun so far. The same on every rank of the group, so that it tells their messages apart.
   uint64_t sequence = 0;
+  std::vector<int> worldRanks;
 };
 
 struct Announcement {
@@ -41,10 +47,15 @@ struct State {
   int rank = 0, size = 1, localRank = 0, localSize = 1;
   std::vector<std::unique_ptr<Operation>> active;  // begun and not finished, oldest first
   std::vector<Announcement> announcements;         // of other ranks, as they arrived
+  size_t acknowledged = 0;                         // how many of them were answered
   std::vector<char> heard;                         // ranks that announced a failure, or acknowledged ours
+  std::vector<double> left;                        // when we learned that a rank's work is over; 0: it is not
+  bool anyLeft = false;
+  bool failed = false;  // this rank or another: MPI is left as it is
   std::vector<std::unique_ptr<std::string>> sentTexts;
   std::vector<MPI_Request> sentRequests;
   std::string lastError;
+  int culprit = -1;
 };
 
 State& state();  // shim.cpp
