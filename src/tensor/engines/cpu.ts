@@ -2,7 +2,7 @@
 
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { EngineError } from '../../base/errors.ts';
+import { EngineError, UsageError } from '../../base/errors.ts';
 import { type Compiler, compileLibrary, findCompiler, findFiles } from '../../ffi/compile.ts';
 import { findBlas, findOneDnn } from '../../ffi/libraries.ts';
 import {
@@ -21,7 +21,7 @@ export const matrixProviders = ['onednn', 'blas', 'own'] as const;
 export type MatrixProvider = (typeof matrixProviders)[number];
 
 export interface CpuOptions {
-  /** Threads of this engine; all cores where not given. */
+  /** Threads of this engine; `defaultThreads()` where not given. */
   readonly threads?: number;
   /** Matrix products by this provider; the best there is where not given. */
   readonly matrixProvider?: MatrixProvider;
@@ -31,6 +31,25 @@ export interface CpuOptions {
 
 /** Every kernel's source; a new operator's `cpu.cpp` is found by being there. */
 const operatorsFolder = fileURLToPath(new URL('../../ops', import.meta.url));
+/** Kernels by which ranks of one process read each other's memory. */
+const threadsFolder = fileURLToPath(new URL('../../comm/threads', import.meta.url));
+const kernelFolders = [operatorsFolder, threadsFolder];
+
+/**
+ * Threads of an engine that was not told: `MEGATRON_THREADS`, which a launch of several ranks sets so that they share the
+ * cores, else one for every core.
+ *
+ * @throws UsageError when the variable is no whole number above 0.
+ */
+export function defaultThreads(environment: NodeJS.ProcessEnv = process.env): number {
+  const text = environment['MEGATRON_THREADS'];
+  if (!text) return availableParallelism();
+  const threads = Number(text);
+  if (!Number.isInteger(threads) || threads < 1) {
+    throw new UsageError(`MEGATRON_THREADS is ${text}`, { remedy: 'Set it to a whole number of threads, 1 or more.' });
+  }
+  return threads;
+}
 
 /** @throws EngineError when there is no compiler, or a kernel does not compile. */
 export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine> {
@@ -42,13 +61,13 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
     });
   }
   const path = await compileLibrary(compiler, {
-    sources: findFiles(operatorsFolder, /\.cpp$/),
-    headers: findFiles(operatorsFolder, /\.h$/),
+    sources: kernelFolders.flatMap((folder) => findFiles(folder, /\.cpp$/)),
+    headers: kernelFolders.flatMap((folder) => findFiles(folder, /\.h$/)),
     includeFolders: [`${operatorsFolder}/native`],
     onCompile: ({ version }: Compiler, files) =>
       options.notify?.(`compiling ${files} kernel files once with ${version} …`),
   });
-  const threads = options.threads ?? availableParallelism();
+  const threads = options.threads ?? defaultThreads();
   const library = openLibrary(path);
   const matrix = matrixProduct(options.matrixProvider);
 
