@@ -1,0 +1,226 @@
+/** The library as its users have it: everything from the entry alone. */
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../src/checkpoint/testing.ts';
+import {
+  biasDropoutAdd,
+  CheckpointError,
+  createEngine,
+  crossEntropy,
+  DivergenceError,
+  Embedding,
+  type Engine,
+  LayerNorm,
+  Linear,
+  type LoopEvents,
+  Parameters,
+  type PretrainOptions,
+  pretrain,
+  type RunIdentity,
+  Tensor,
+  weightedSum,
+} from '../src/index.ts';
+
+describe('examples/own-model.ts', () => {
+  it('runs, and learns addition', { timeout: 120_000 }, async () => {
+    const example = fileURLToPath(new URL('../examples/own-model.ts', import.meta.url));
+    // threads that wait by spinning starve each other on a machine that tests something else meanwhile
+    const env = { ...process.env, OMP_WAIT_POLICY: 'passive' };
+    const run = spawn(process.execPath, [example], { stdio: ['ignore', 'pipe', 'pipe'], env });
+    const [stdout, stderr, [code]] = await Promise.all([text(run.stdout), text(run.stderr), once(run, 'exit')]);
+    expect(code, stderr).toBe(0);
+    const losses = [...stdout.matchAll(/^iteration \d+: loss ([\d.]+)$/gm)].map(([, loss]) => Number(loss));
+    expect(losses.length).toBeGreaterThanOrEqual(4);
+    expect(losses.at(-1)).toBeLessThan(0.1);
+    expect(losses[0]).toBeGreaterThan(losses.at(-1) ?? 0);
+  });
+});
+
+const rows = 8;
+
+/** A model of a user's own: from a number, the one after it, modulo 11. */
+class Successor {
+  readonly parameters = new Parameters();
+  readonly numbers = new Embedding(this.parameters, 'numbers', { entries: 11, width: 16 }, 0.5);
+  readonly norm = new LayerNorm(this.parameters, 'norm', 16, 1e-5);
+  readonly hidden: Linear;
+  readonly output = new Linear(this.parameters, 'output', 16, 11, 0.1);
+
+  constructor(hiddenName = 'hidden') {
+    this.hidden = new Linear(this.parameters, hiddenName, 16, 16, 0.1);
+  }
+}
+
+interface Batch {
+  readonly firstSample: number;
+  readonly ids: readonly number[];
+}
+
+/** Sample n is a function of n alone. */
+function batches(start: number) {
+  let consumedSamples = start;
+  return {
+    next(): Batch {
+      const firstSample = consumedSamples;
+      consumedSamples += rows;
+      return { firstSample, ids: Array.from({ length: rows }, (_, i) => ((firstSample + i) * 7) % 11) };
+    },
+    get consumedSamples() {
+      return consumedSamples;
+    },
+  };
+}
+
+const lossSum =
+  (engine: Engine, probability = 0.2) =>
+  ({ ids, firstSample }: Batch, model: Successor, training: boolean): Tensor => {
+    const row = (values: readonly number[]): Tensor => Tensor.from(engine, values, [rows], { dtype: 'i32' });
+    const x = model.norm.forward(model.numbers.forward(row(ids))); // [rows, 16]
+    const dropout = { probability: training ? probability : 0, seed: 5, site: 0, firstSample };
+    const y = biasDropoutAdd(model.hidden.forwardGelu(x, 'erf'), undefined, x, dropout);
+    const losses = crossEntropy(model.output.forward(y), row(ids.map((id) => (id + 1) % 11)));
+    return weightedSum(losses, Tensor.from(engine, new Float32Array(rows).fill(1), [rows]));
+  };
+
+type Options = Partial<PretrainOptions<Successor>>;
+
+/** Trains on an engine of its own, and returns the losses. */
+async function train(options: Options, events: LoopEvents = {}, model = () => new Successor()): Promise<number[]> {
+  using engine = await createEngine({ threads: 1 });
+  const losses: number[] = [];
+  const result = await pretrain(
+    model,
+    () => ({ train: batches, validation: batches, countTerms: () => rows }),
+    lossSum(engine),
+    {
+      ...{
+        engine,
+        seed: 1,
+        microBatchSize: rows,
+        globalBatchSize: 2 * rows,
+        trainIters: 20,
+        logInterval: 5,
+        clipGrad: 1,
+      },
+      ...{ lr: 0.01, minLr: 0.001, lrDecayStyle: 'cosine', lrDecayIters: 20, lrWarmupIters: 2 },
+      adam: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
+      report: () => ({ ...events, stepped: ({ loss }) => void losses.push(loss) }),
+      ...options,
+    },
+  );
+  result.model.parameters[Symbol.dispose]();
+  expect(engine.memory.count().current).toBe(0);
+  return losses;
+}
+
+describe('pretrain with a model of a user’s own', () => {
+  it('resumes bit for bit from its checkpoint, dropout on', async () => {
+    using folder = temporaryFolder();
+    const whole = await train({});
+    const first = await train({ exitInterval: 7, save: folder.path });
+    expect(first).toEqual(whole.slice(0, 7));
+    const second = await train({ save: folder.path, load: folder.path });
+    expect(second).toEqual(whole.slice(7));
+    expect(whole.at(-1)).toBeLessThan((whole[0] ?? 0) - 0.3);
+  });
+
+  it('tells what happens, in order', async () => {
+    using folder = temporaryFolder();
+    const told: string[] = [];
+    const options = {
+      trainIters: 6,
+      logInterval: 3,
+      evalInterval: 4,
+      evalIters: 1,
+      saveInterval: 4,
+      save: folder.path,
+    };
+    await train(options, {
+      logged: ({ iteration, consumedSamples }) => told.push(`logged ${iteration} ${consumedSamples}`),
+      validated: ({ iteration, split }) => told.push(`${split} ${iteration}`),
+      recorded: (log, validation) => told.push(`recorded ${log.iteration} ${validation !== undefined}`),
+      saving: () => told.push('saving'),
+      saved: ({ iteration }) => told.push(`saved ${iteration}`),
+    });
+    expect(told).toEqual([
+      ...['logged 3 48', 'recorded 3 false'],
+      ...['logged 4 64', 'validation 4', 'recorded 4 true', 'saving', 'saved 4'],
+      ...['logged 6 96', 'validation 6', 'recorded 6 true', 'saving', 'saved 6'],
+    ]);
+  });
+
+  it('stops after the iteration in which it is asked to', async () => {
+    using folder = temporaryFolder();
+    const controller = new AbortController();
+    using engine = await createEngine({ threads: 1 });
+    // asked from outside, while the third iteration computes
+    const events = {
+      stepped: ({ iteration }: { iteration: number }) =>
+        void (iteration === 3 && setImmediate(() => controller.abort())),
+    };
+    const result = await pretrain(
+      () => new Successor(),
+      () => ({ train: batches, countTerms: () => rows }),
+      lossSum(engine),
+      {
+        ...{
+          engine,
+          seed: 1,
+          microBatchSize: rows,
+          globalBatchSize: rows,
+          trainIters: 20,
+          logInterval: 5,
+          clipGrad: 1,
+        },
+        ...{ lr: 0.01, minLr: 0.001, lrDecayStyle: 'cosine', lrDecayIters: 20, lrWarmupIters: 2 },
+        adam: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
+        ...{ signal: controller.signal, save: folder.path, report: () => events },
+      },
+    );
+    expect(result).toMatchObject({ reason: 'signal', iteration: 3 });
+    expect(await train({ load: folder.path, trainIters: 5 })).toHaveLength(2);
+  });
+
+  it('refuses a checkpoint with other parameters', async () => {
+    using folder = temporaryFolder();
+    await train({ trainIters: 2, save: folder.path });
+    const load = folder.path;
+    await expect(train({ load }, {}, () => new Successor('deeper'))).rejects.toThrow(CheckpointError);
+    await expect(train({ load }, {}, () => new Successor('deeper'))).rejects.toThrow('hidden.weight');
+  });
+
+  it('does not write into a folder of another run', async () => {
+    using folder = temporaryFolder();
+    await train({ trainIters: 2, save: folder.path });
+    await expect(train({ save: folder.path })).rejects.toThrow(/already holds checkpoints/);
+  });
+
+  it('stops when it diverges', async () => {
+    await expect(train({ lr: 1e30, minLr: 1e30, clipGrad: 0 })).rejects.toThrow(DivergenceError);
+  });
+
+  it('keeps what the user wants to keep with a checkpoint', async () => {
+    using folder = temporaryFolder();
+    const { openCheckpoint } = await import('../src/index.ts');
+    const identity: RunIdentity = {
+      architecture: { model: 'successor' },
+      tokenizer: null,
+      attachments: [{ name: 'notes.txt', content: Buffer.from('mine') }],
+      // names of ours in it cannot spoil a resume
+      settings: { note: 7, lossSum: 'x' },
+      tokensPerSample: 3,
+    };
+    await train({ trainIters: 2, save: folder.path, identity });
+    using checkpoint = openCheckpoint(folder.path);
+    const { manifest } = checkpoint;
+    expect(manifest).toMatchObject({ iteration: 2, consumedSamples: 4 * rows, consumedTokens: 12 * rows });
+    expect(manifest.architecture).toEqual({ model: 'successor' });
+    expect(manifest.trainingState).toMatchObject({ note: 7, optimizerSteps: 2 });
+    expect(Buffer.from(checkpoint.attachment('notes.txt') ?? []).toString()).toBe('mine');
+    expect(await train({ trainIters: 3, load: folder.path })).toHaveLength(1);
+  });
+});
