@@ -3,11 +3,13 @@
 import { DataError } from '../base/errors.ts';
 import type { PretrainGptConfig } from '../config/pretrain-gpt.ts';
 import type { MicroBatch } from '../data/gpt/batches.ts';
+import { parseSplit } from '../data/gpt/split.ts';
 import {
   type BuiltDatasets,
   buildDatasets,
   buildMockDatasets,
   createBatchSource,
+  type SampleCounts,
   type SampleDataset,
   type SplitName,
   sampleCounts,
@@ -37,7 +39,7 @@ export function openGptDatasets(
   options: GptDatasetOptions,
 ): Datasets<MicroBatch> & Disposable {
   const { grid, endOfDocument } = options;
-  const samples = sampleCounts(config);
+  const samples = samplesOf(config);
   const built = grid.tensor.rank === 0 ? buildSplits(config, options) : undefined;
   const { seqLength, microBatchSize, resetPositionIds, resetAttentionMask, eodMaskLoss } = config;
   const open = (split: SplitName, consumedSamples: number): BatchStream<MicroBatch> =>
@@ -64,7 +66,7 @@ export function openGptDatasets(
 function buildSplits(config: PretrainGptConfig, options: GptDatasetOptions): BuiltDatasets {
   const { dataPath, seqLength: sequenceLength, seed, split, dataCachePath: cachePath } = config;
   const { vocabSize, endOfDocument, grid, notify } = options;
-  const common = { samples: sampleCounts(config), sequenceLength, seed, vocabSize, split };
+  const common = { samples: samplesOf(config), sequenceLength, seed, vocabSize, split };
   const warn = grid.world.rank === 0 ? notify : () => {};
   const built = dataPath
     ? buildDatasets({ ...common, dataPath, warn, ...(cachePath ? { cachePath } : {}) })
@@ -72,6 +74,12 @@ function buildSplits(config: PretrainGptConfig, options: GptDatasetOptions): Bui
   if (built.train) return built;
   built[Symbol.dispose]();
   throw new DataError('the run has no training data', { remedy: 'Give the first weight of --split a value.' });
+}
+
+/** What the run draws of each split. Test data is read once at the end, where `--split` gives it a weight. */
+function samplesOf(config: PretrainGptConfig): SampleCounts {
+  const samples = sampleCounts(config);
+  return parseSplit(config.split).test === undefined ? { ...samples, test: 0 } : samples;
 }
 
 function datasetOf(built: BuiltDatasets | undefined, split: SplitName): SampleDataset {

@@ -22,8 +22,13 @@ export interface LoopOptions extends BatchSizes, LearningRateSchedule {
   readonly saveInterval: number;
   readonly exitInterval?: number | undefined;
   readonly exitDurationInMins?: number | undefined;
-  /** Asks for an orderly end: the iteration is finished and saved. */
-  readonly signal?: AbortSignal | undefined;
+  /** Asks for an orderly end: the iteration is finished and saved. An AbortSignal is one; rank 0's decides for all. */
+  readonly signal?: StopSignal | undefined;
+}
+
+/** Whether somebody asked the run to end. */
+export interface StopSignal {
+  readonly aborted: boolean;
 }
 
 /** Where a run stands; all of it goes into checkpoints. */

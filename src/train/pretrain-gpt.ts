@@ -16,7 +16,7 @@ import { createEngine } from '../tensor/engines/select.ts';
 import { architectureRecord, assertSameArchitecture, modelOfRun } from './gpt-architecture.ts';
 import { openGptDatasets } from './gpt-datasets.ts';
 import { gptLossSum } from './gpt-loss.ts';
-import type { ExitReason, LoopEvents } from './loop.ts';
+import type { ExitReason, LoopEvents, StopSignal } from './loop.ts';
 import { pretrain, type RunIdentity, type RunStart } from './pretrain.ts';
 import { expectedMemory, measuredMemory } from './rank-report.ts';
 import { modelFlopsPerToken, palmFlopsPerToken } from './report/flops.ts';
@@ -28,7 +28,7 @@ export interface PretrainStreams {
   readonly stdout: ProgressStream;
   readonly stderr: ProgressStream;
   /** Asks for an orderly end. */
-  readonly signal?: AbortSignal;
+  readonly signal?: StopSignal;
   /** Told besides the run's own reports. */
   readonly events?: LoopEvents;
   /** Megatron's log lines; default true. */

@@ -31,7 +31,7 @@ export function packageFolders(packageRoot: string = ownPackageRoot()): string[]
 const ownPackageRoot = (): string => fileURLToPath(new URL('../../..', import.meta.url)).replace(/[\\/]$/, '');
 
 /**
- * Every `.d.ts`, `.d.mts`, `.d.cts` and `.md` file below the folders, links followed, in an order that depends on the
+ * Every `.d.ts`, `.d.mts`, `.d.cts` and `.md` file below the folders (no change logs, no translations), links followed, in an order that depends on the
  * names alone and mixes the packages. Folders that are missing or closed to us are passed over.
  */
 export function findTextFiles(folders: readonly string[]): TextFile[] {
@@ -70,5 +70,7 @@ export function findTextFiles(folders: readonly string[]): TextFile[] {
 
 function kindOf(name: string): TextKind | undefined {
   if (/\.d\.[cm]?ts$/.test(name)) return 'TypeScript';
+  // Lists of commits are mostly hashes, and of a translation there is too little to learn its language.
+  if (/^changelog|^readme[._-]\w/i.test(name) && !/^readme\.md$/i.test(name)) return undefined;
   return /\.md$/i.test(name) ? 'Markdown' : undefined;
 }
