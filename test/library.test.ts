@@ -17,6 +17,7 @@ import {
   LayerNorm,
   Linear,
   type LoopEvents,
+  openCheckpoint,
   Parameters,
   type PretrainOptions,
   pretrain,
@@ -86,44 +87,57 @@ const lossSum =
     return weightedSum(losses, Tensor.from(engine, new Float32Array(rows).fill(1), [rows]));
   };
 
-type Options = Partial<PretrainOptions<Successor>>;
+const settings: Omit<PretrainOptions<Successor>, 'engine'> = {
+  ...{ seed: 1, microBatchSize: rows, globalBatchSize: 2 * rows, trainIters: 20, logInterval: 5, clipGrad: 1 },
+  lrDecayStyle: 'cosine',
+  ...{ lr: 0.01, minLr: 0.001, lrDecayIters: 20, lrWarmupIters: 2 },
+  adam: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
+};
 
-/** Trains on an engine of its own, and returns the losses. */
-async function train(options: Options, events: LoopEvents = {}, model = () => new Successor()): Promise<number[]> {
+interface Parts {
+  readonly events?: LoopEvents;
+  readonly model?: () => Successor;
+  readonly validation?: typeof batches;
+  /** Told of every forward step. */
+  readonly stepping?: (training: boolean) => void;
+}
+
+/** Trains on an engine of its own, and frees everything. */
+async function train(options: Partial<PretrainOptions<Successor>>, parts: Parts = {}) {
   using engine = await createEngine({ threads: 1 });
   const losses: number[] = [];
+  const { events = {}, model = () => new Successor(), validation = batches, stepping } = parts;
+  const forward = lossSum(engine);
   const result = await pretrain(
     model,
-    () => ({ train: batches, validation: batches, countTerms: () => rows }),
-    lossSum(engine),
+    () => ({ train: batches, validation, countTerms: () => rows }),
+    (batch: Batch, successor, training) => {
+      stepping?.(training);
+      return forward(batch, successor, training);
+    },
     {
-      ...{
-        engine,
-        seed: 1,
-        microBatchSize: rows,
-        globalBatchSize: 2 * rows,
-        trainIters: 20,
-        logInterval: 5,
-        clipGrad: 1,
-      },
-      ...{ lr: 0.01, minLr: 0.001, lrDecayStyle: 'cosine', lrDecayIters: 20, lrWarmupIters: 2 },
-      adam: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
-      report: () => ({ ...events, stepped: ({ loss }) => void losses.push(loss) }),
-      ...options,
+      ...{ ...settings, engine, ...options },
+      report: () => ({
+        ...events,
+        stepped: (step) => {
+          losses.push(step.loss);
+          events.stepped?.(step);
+        },
+      }),
     },
   );
   result.model.parameters[Symbol.dispose]();
   expect(engine.memory.count().current).toBe(0);
-  return losses;
+  return { losses, reason: result.reason, iteration: result.iteration };
 }
 
 describe('pretrain with a model of a user’s own', () => {
   it('resumes bit for bit from its checkpoint, dropout on', async () => {
     using folder = temporaryFolder();
-    const whole = await train({});
-    const first = await train({ exitInterval: 7, save: folder.path });
+    const { losses: whole } = await train({});
+    const { losses: first } = await train({ exitInterval: 7, save: folder.path });
     expect(first).toEqual(whole.slice(0, 7));
-    const second = await train({ save: folder.path, load: folder.path });
+    const { losses: second } = await train({ save: folder.path, load: folder.path });
     expect(second).toEqual(whole.slice(7));
     expect(whole.at(-1)).toBeLessThan((whole[0] ?? 0) - 0.3);
   });
@@ -140,11 +154,13 @@ describe('pretrain with a model of a user’s own', () => {
       save: folder.path,
     };
     await train(options, {
-      logged: ({ iteration, consumedSamples }) => told.push(`logged ${iteration} ${consumedSamples}`),
-      validated: ({ iteration, split }) => told.push(`${split} ${iteration}`),
-      recorded: (log, validation) => told.push(`recorded ${log.iteration} ${validation !== undefined}`),
-      saving: () => told.push('saving'),
-      saved: ({ iteration }) => told.push(`saved ${iteration}`),
+      events: {
+        logged: ({ iteration, consumedSamples }) => told.push(`logged ${iteration} ${consumedSamples}`),
+        validated: ({ iteration, split }) => told.push(`${split} ${iteration}`),
+        recorded: (log, validation) => told.push(`recorded ${log.iteration} ${validation !== undefined}`),
+        saving: () => told.push('saving'),
+        saved: ({ iteration }) => told.push(`saved ${iteration}`),
+      },
     });
     expect(told).toEqual([
       ...['logged 3 48', 'recorded 3 false'],
@@ -153,44 +169,59 @@ describe('pretrain with a model of a user’s own', () => {
     ]);
   });
 
+  it('validates without dropout, each time on the next stretch of the data, also after a resume', async () => {
+    const run = async (options: Partial<PretrainOptions<Successor>>) => {
+      const starts: number[] = [];
+      const steps: string[] = [];
+      const losses: number[] = [];
+      await train(
+        { evalInterval: 3, evalIters: 2, ...options },
+        {
+          validation: (start) => {
+            starts.push(start);
+            return batches(start);
+          },
+          stepping: (training) => steps.push(training ? 't' : 'v'),
+          events: { validated: ({ loss }) => losses.push(loss) },
+        },
+      );
+      return { starts, losses, steps: steps.join('') };
+    };
+    using folder = temporaryFolder();
+    const whole = await run({ trainIters: 10 });
+    // two micro-batches for an update, four for a validation; the last one is at the end
+    expect(whole.steps).toBe(`${'ttttttvvvv'.repeat(3)}ttvvvv`);
+    expect(whole.starts).toEqual([0, 1, 2, 3].map((validation) => validation * 2 * 2 * rows));
+    const first = await run({ trainIters: 10, exitInterval: 5, save: folder.path });
+    const second = await run({ trainIters: 10, load: folder.path });
+    expect([...first.starts, ...second.starts]).toEqual(whole.starts);
+    expect([...first.losses, ...second.losses]).toEqual(whole.losses);
+  });
+
   it('stops after the iteration in which it is asked to', async () => {
     using folder = temporaryFolder();
     const controller = new AbortController();
-    using engine = await createEngine({ threads: 1 });
+    const { signal } = controller;
     // asked from outside, while the third iteration computes
-    const events = {
-      stepped: ({ iteration }: { iteration: number }) =>
-        void (iteration === 3 && setImmediate(() => controller.abort())),
+    const stepped = ({ iteration }: { readonly iteration: number }): void => {
+      if (iteration === 3) setImmediate(() => controller.abort());
     };
-    const result = await pretrain(
-      () => new Successor(),
-      () => ({ train: batches, countTerms: () => rows }),
-      lossSum(engine),
-      {
-        ...{
-          engine,
-          seed: 1,
-          microBatchSize: rows,
-          globalBatchSize: rows,
-          trainIters: 20,
-          logInterval: 5,
-          clipGrad: 1,
-        },
-        ...{ lr: 0.01, minLr: 0.001, lrDecayStyle: 'cosine', lrDecayIters: 20, lrWarmupIters: 2 },
-        adam: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
-        ...{ signal: controller.signal, save: folder.path, report: () => events },
-      },
-    );
-    expect(result).toMatchObject({ reason: 'signal', iteration: 3 });
-    expect(await train({ load: folder.path, trainIters: 5 })).toHaveLength(2);
+    const stopped = await train({ save: folder.path, signal }, { events: { stepped } });
+    expect(stopped).toMatchObject({ reason: 'signal', iteration: 3 });
+    expect((await train({ load: folder.path, trainIters: 5 })).losses).toHaveLength(2);
+  });
+
+  it('is finished when it is done, whatever exit was set for that iteration', async () => {
+    expect(await train({ trainIters: 4, exitInterval: 4, exitDurationInMins: 1e-9 })).toMatchObject({ iteration: 1 });
+    expect(await train({ trainIters: 4, exitInterval: 4 })).toMatchObject({ reason: 'finished', iteration: 4 });
   });
 
   it('refuses a checkpoint with other parameters', async () => {
     using folder = temporaryFolder();
     await train({ trainIters: 2, save: folder.path });
     const load = folder.path;
-    await expect(train({ load }, {}, () => new Successor('deeper'))).rejects.toThrow(CheckpointError);
-    await expect(train({ load }, {}, () => new Successor('deeper'))).rejects.toThrow('hidden.weight');
+    await expect(train({ load }, { model: () => new Successor('deeper') })).rejects.toThrow(CheckpointError);
+    await expect(train({ load }, { model: () => new Successor('deeper') })).rejects.toThrow('hidden.weight');
   });
 
   it('does not write into a folder of another run', async () => {
@@ -205,7 +236,6 @@ describe('pretrain with a model of a user’s own', () => {
 
   it('keeps what the user wants to keep with a checkpoint', async () => {
     using folder = temporaryFolder();
-    const { openCheckpoint } = await import('../src/index.ts');
     const identity: RunIdentity = {
       architecture: { model: 'successor' },
       tokenizer: null,
@@ -221,6 +251,6 @@ describe('pretrain with a model of a user’s own', () => {
     expect(manifest.architecture).toEqual({ model: 'successor' });
     expect(manifest.trainingState).toMatchObject({ note: 7, optimizerSteps: 2 });
     expect(Buffer.from(checkpoint.attachment('notes.txt') ?? []).toString()).toBe('mine');
-    expect(await train({ trainIters: 3, load: folder.path })).toHaveLength(1);
+    expect((await train({ trainIters: 3, load: folder.path })).losses).toHaveLength(1);
   });
 });

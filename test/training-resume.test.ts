@@ -6,6 +6,7 @@ import { openCheckpoint } from '../src/checkpoint/index.ts';
 import { temporaryFolder } from '../src/checkpoint/testing.ts';
 import { startMegatron } from './support/command.ts';
 import { metricsOf, runTiny, tinyArguments } from './support/tiny-run.ts';
+import { tinyText } from './support/tiny-text.ts';
 
 /** Starting a process takes half a second on a free machine. */
 const timeout = 120_000;
@@ -60,6 +61,22 @@ describe('a resumed run', () => {
     // each run ends with a line of its own
     expect(resumed.map(({ iteration }) => iteration)).toEqual([4, 8, 10, 12, 14, 16, 20]);
     expect(resumed.filter(({ iteration }) => iteration % 4 === 0)).toEqual(lines);
+  });
+
+  it('equals the uninterrupted one on real data: blended, over several epochs, documents kept apart', async () => {
+    using folder = temporaryFolder();
+    const blend = ['0.7', await tinyText(folder.path, 9, 'one'), '0.3', await tinyText(folder.path, 4, 'two')];
+    const options = {
+      ...{ mockData: undefined, vocabSize: undefined, tokenizerType: 'ByteLevel', dataPath: blend, split: '80,20' },
+      ...{ resetPositionIds: true, resetAttentionMask: true, eodMaskLoss: true, trainIters: 40, saveInterval: 9 },
+      ...{ evalInterval: 15, evalIters: 1 },
+    };
+    const [whole, parts] = [join(folder.path, 'whole'), join(folder.path, 'parts')];
+    await runTiny({ ...options, save: whole });
+    await runTiny({ ...options, save: parts, exitInterval: 25 });
+    await runTiny({ ...options, save: parts, load: parts });
+    expect(metricsOf(whole)).toHaveLength(40);
+    expect(metricsOf(parts)).toEqual(metricsOf(whole));
   });
 
   it('has nothing left to do when it is finished, and says so', async () => {

@@ -8,8 +8,8 @@ import type { ExitReason, LoopEvents } from '../../src/train/loop.ts';
 import { pretrainGpt } from '../../src/train/pretrain-gpt.ts';
 import { type IterationMetrics, readMetrics } from '../../src/train/report/metrics-file.ts';
 
-/** Options by key; undefined leaves one out, true is a flag without a value. */
-export type RunOptions = Readonly<Record<string, string | number | boolean | undefined>>;
+/** Options by key; undefined leaves one out, true is a flag without a value, a list one with several. */
+export type RunOptions = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
 const tiny: RunOptions = {
   mockData: true,
@@ -32,7 +32,8 @@ const tiny: RunOptions = {
 export function tinyArguments(options: RunOptions = {}): string[] {
   const flags = Object.entries({ ...tiny, ...options }).flatMap(([key, value]) => {
     if (value === undefined || value === false) return [];
-    return value === true ? [`--${flagName(key)}`] : [`--${flagName(key)}`, String(value)];
+    const words = value === true ? [] : Array.isArray(value) ? value : [String(value)];
+    return [`--${flagName(key)}`, ...words];
   });
   return ['pretrain', 'gpt', ...flags];
 }
