@@ -2,9 +2,10 @@
 
 import { availableParallelism } from 'node:os';
 import { pathToFileURL } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { type ResourceLimits, Worker } from 'node:worker_threads';
 import { MegatronError, messageOf, UsageError } from '../base/errors.ts';
 import { allocateWorld } from './threads/communicator.ts';
+import { OutputOrder } from './threads/output.ts';
 import type { RankMessage, RankSetup } from './threads/rank-messages.ts';
 import { createSharedRunMemory, SharedRun } from './threads/shared-run.ts';
 
@@ -15,6 +16,8 @@ export interface LaunchOptions {
   readonly debugCollectives?: boolean;
   /** Threads of each rank's engine; the cores shared out evenly where not given (`MEGATRON_THREADS`). */
   readonly threadsPerRank?: number;
+  /** Limits of each rank's JavaScript memory; tensors of the cpu engine are outside of it. */
+  readonly resourceLimits?: ResourceLimits;
   /** Where the ranks' output goes; this process' own streams where not given. */
   readonly stdout?: { write(text: Uint8Array): unknown };
   readonly stderr?: { write(text: Uint8Array): unknown };
@@ -60,6 +63,7 @@ export async function launch<Result = unknown>(
   if (options.signal?.aborted) requestStop();
   options.signal?.addEventListener('abort', requestStop, { once: true });
 
+  const output = new OutputOrder(({ stream, text }) => (options[stream] ?? process[stream]).write(text));
   const workers: Worker[] = [];
   const endAll = (): void => {
     for (const worker of workers) void worker.terminate();
@@ -71,11 +75,12 @@ export async function launch<Result = unknown>(
   try {
     const results = await Promise.all(
       Array.from({ length: worldSize }, (_, rank) => {
-        const worker = startRank({ ...setup, rank }, env);
+        const worker = startRank({ ...setup, rank }, env, options);
         workers.push(worker);
-        return watchRank(worker, rank, run, options, onFailure);
+        return watchRank(worker, rank, run, output, onFailure);
       }),
     );
+    output.flush();
     const failure = run.failure();
     if (failure) throw failure;
     return results as Result[];
@@ -91,7 +96,7 @@ function moduleUrl(module: URL | string): string {
   return /^[a-z][a-z+.-]+:/i.test(module) ? module : pathToFileURL(module).href;
 }
 
-function startRank(setup: RankSetup, env: NodeJS.ProcessEnv): Worker {
+function startRank(setup: RankSetup, env: NodeJS.ProcessEnv, options: LaunchOptions): Worker {
   // The sources run as .ts and the package as .js; a worker's file is of the same kind as this one.
   const entry = new URL(
     import.meta.url.endsWith('.ts') ? './threads/worker.ts' : './threads/worker.js',
@@ -99,14 +104,16 @@ function startRank(setup: RankSetup, env: NodeJS.ProcessEnv): Worker {
   );
   // Threads inherit Node's own options; this one is refused there, and library users may run from `--eval`.
   const execArgv = process.execArgv.filter((option) => !option.startsWith('--input-type'));
-  return new Worker(entry, {
-    workerData: setup,
-    execArgv,
-    env,
-    name: `rank ${setup.rank}`,
-    stdout: true,
-    stderr: true,
-  });
+  const name = `rank ${setup.rank}`;
+  const limits = options.resourceLimits === undefined ? {} : { resourceLimits: options.resourceLimits };
+  try {
+    return new Worker(entry, { workerData: setup, execArgv, env, name, stdout: true, stderr: true, ...limits });
+  } catch (error) {
+    throw new UsageError(`the data cannot be handed to the ranks: ${messageOf(error)}`, {
+      cause: error,
+      remedy: 'Give plain data: no functions, tensors or communicators.',
+    });
+  }
 }
 
 /** Resolves with the rank's result when its thread has ended, whichever way; a failure stands in the run's memory then. */
@@ -114,7 +121,7 @@ function watchRank(
   worker: Worker,
   rank: number,
   run: SharedRun,
-  options: LaunchOptions,
+  output: OutputOrder,
   onFailure: () => void,
 ): Promise<unknown> {
   return new Promise((resolve) => {
@@ -123,7 +130,7 @@ function watchRank(
     let linger: NodeJS.Timeout | undefined;
     worker.on('message', (message: RankMessage) => {
       if (message.type === 'output') {
-        (options[message.stream] ?? process[message.stream]).write(message.text);
+        output.add(message);
         return;
       }
       hasEnded = true;

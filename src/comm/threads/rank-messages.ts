@@ -17,4 +17,9 @@ export type RankMessage =
   | { readonly type: 'returned'; readonly value: unknown }
   /** The error itself is in the shared memory. */
   | { readonly type: 'failed' }
-  | { readonly type: 'output'; readonly stream: 'stdout' | 'stderr'; readonly text: Uint8Array };
+  | {
+      readonly type: 'output';
+      readonly ticket: number;
+      readonly stream: 'stdout' | 'stderr';
+      readonly text: Uint8Array;
+    };

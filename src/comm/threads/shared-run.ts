@@ -12,9 +12,8 @@ export interface SharedRunMemory {
 
 /** Everything that two ranks write lies on lines of its own, so that processors do not fight over them. */
 export const lineBytes = 64;
-const lineWords = lineBytes / 4;
 
-const header = { failed: 0, failedRank: 1, failureBytes: 2, stopRequested: 3, nextLine: 4 } as const;
+const header = { failed: 0, failedRank: 1, failureBytes: 2, stopRequested: 3, nextLine: 4, nextOutput: 5 } as const;
 const failureCapacity = 64 * 1024;
 const failureOffset = lineBytes;
 const ranksOffset = failureOffset + failureCapacity;
@@ -77,6 +76,11 @@ export class SharedRun {
       });
     }
     return offset;
+  }
+
+  /** A number for a piece of output: the order of the numbers is the order of the prints. */
+  takeOutputTicket(): number {
+    return Atomics.add(this.words, header.nextOutput, 1);
   }
 
   get stopRequested(): boolean {
@@ -161,11 +165,6 @@ export class SharedRun {
     };
   }
 
-  /** Where a rank's staging memory is seen as elements of some type. */
-  stagingOffset(rank: number): number {
-    return rank * stagingBytes;
-  }
-
   #rankIndex(rank: number): number {
     return (ranksOffset + rank * rankStride) / 4;
   }
@@ -175,5 +174,3 @@ export class SharedRun {
 export function hasReached(words: Int32Array, index: number, target: number): boolean {
   return ((Atomics.load(words, index) - target) | 0) >= 0;
 }
-
-export { lineWords };

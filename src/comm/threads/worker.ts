@@ -61,7 +61,10 @@ async function importRankFunction(module: string): Promise<RankFunction> {
 
 function forwardOutput(stream: Writable, name: 'stdout' | 'stderr'): void {
   const forward = (chunk: string | Uint8Array, encoding: BufferEncoding): void =>
-    post({ type: 'output', stream: name, text: typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk });
+    post({
+      ...{ type: 'output', ticket: run.takeOutputTicket(), stream: name },
+      text: typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk,
+    });
   stream._write = (chunk: string | Uint8Array, encoding, done) => {
     forward(chunk, encoding);
     done();
