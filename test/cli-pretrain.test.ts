@@ -88,7 +88,15 @@ describe('--load', () => {
 
   it('takes another padding, batch, dropout and learning rate', async () => {
     const other = { makeVocabSizeDivisibleBy: 50, microBatchSize: 4, hiddenDropout: 0, lr: 0.001, trainIters: 5 };
-    expect(await run({ load: save, ...other })).toMatchObject({ code: 0 });
+    const { code, stderr } = await run({ load: save, ...other });
+    expect(code, stderr).toBe(0);
+    expect(stderr).not.toContain('note:');
+  });
+
+  it('says when the data would come in another order', async () => {
+    const { code, stderr } = await run({ load: save, seed: 7, trainIters: 5 });
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/note: data may come in another order .*: seed: checkpoint 1234, command line 7$/m);
   });
 
   it('of a model trained with another tokenizer is refused', async () => {

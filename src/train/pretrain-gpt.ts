@@ -13,6 +13,7 @@ import { GptModel } from '../model/gpt.ts';
 import { createRankGrid } from '../parallel/grid.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { createEngine } from '../tensor/engines/select.ts';
+import { changedOrderWords, dataOrderRecord } from './data-order.ts';
 import { architectureRecord, assertSameArchitecture, modelOfRun } from './gpt-architecture.ts';
 import { openGptDatasets } from './gpt-datasets.ts';
 import { gptLossSum } from './gpt-loss.ts';
@@ -58,6 +59,8 @@ export async function pretrainGpt(
   if (checkpoint) {
     if (tokenizer) assertSameTokenizer(checkpoint, tokenizer);
     assertSameArchitecture(checkpoint, modelConfig);
+    const changed = changedOrderWords(checkpoint, config);
+    if (changed) notify(changed);
   }
   const { device, numThreads: threads, weightDecay, microBatchSize, seqLength } = config;
   const datasets = resources.use(
@@ -104,7 +107,7 @@ function runIdentity(config: PretrainGptConfig, model: GptConfig, tokenizer: Tok
     architecture: architectureRecord(model),
     tokenizer: tokenizer ? tokenizerRecord(tokenizer) : null,
     attachments: source ? tokenizerAttachments(source) : [],
-    settings: source ? { tokenizerSource: portableSource(source) } : {},
+    settings: { dataOrder: dataOrderRecord(config), ...(source ? { tokenizerSource: portableSource(source) } : {}) },
     tokensPerSample: config.seqLength,
   };
 }
