@@ -64,6 +64,13 @@ export function viewMemory(address: bigint, bytes: number): ArrayBuffer {
   return koffi.view(address, bytes) as ArrayBuffer;
 }
 
+const systemLibrary = process.platform === 'darwin' ? '/usr/lib/libSystem.B.dylib' : 'libc.so.6';
+
+/** Sets a variable of the process' own environment, which libraries read as they load, unless it has a value. */
+export function setEnvironmentDefault(name: string, value: string): void {
+  koffi.load(systemLibrary).func('setenv', 'int', ['const char *', 'const char *', 'int'])(name, value, 0);
+}
+
 const RTLD_NOW = 2;
 const RTLD_NODELETE = process.platform === 'darwin' ? 0x80 : 0x1000;
 
@@ -74,7 +81,7 @@ const RTLD_NODELETE = process.platform === 'darwin' ? 0x80 : 0x1000;
  * @returns undefined when the library or the symbol is not there.
  */
 export function permanentSymbol(path: string, symbol: string): bigint | undefined {
-  const system = koffi.load(process.platform === 'darwin' ? '/usr/lib/libSystem.B.dylib' : 'libc.so.6');
+  const system = koffi.load(systemLibrary);
   const open = system.func('dlopen', 'void *', ['const char *', 'int']);
   const find = system.func('dlsym', 'void *', ['void *', 'const char *']);
   const handle = open(path, RTLD_NOW | RTLD_NODELETE) as bigint | null;

@@ -7,13 +7,14 @@ static bool gemmDnnl(const Context* context, bool transposeA, bool transposeB, i
                      const float* a, int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
 #if defined(_OPENMP)
   // oneDNN asks OpenMP for its thread count, which is a setting of the calling thread: another engine's is untouched.
-  const int before = omp_get_max_threads();
-  if (before != context->threads) omp_set_num_threads(context->threads);
+  // A product of some 20 µs is over before a second thread has woken.
+  const int before = omp_get_max_threads(), wanted = m * n * k < 1000000 ? 1 : context->threads;
+  if (before != wanted) omp_set_num_threads(wanted);
 #endif
   const auto flag = [](bool transpose) { return transpose ? 'T' : 'N'; };
   const int status = context->dnnlSgemm(flag(transposeA), flag(transposeB), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 #if defined(_OPENMP)
-  if (before != context->threads) omp_set_num_threads(before);
+  if (before != wanted) omp_set_num_threads(before);
 #endif
   return status == 0;
 }
