@@ -75,7 +75,7 @@ describe('a demo run through', () => {
       ['checkpoints', 'corpus.jsonl', 'data', 'demo.json', 'loss-curve.svg', 'samples.txt', 'tokenizer'].sort(),
     );
     expect(readFileSync(join(finished, 'loss-curve.svg'), 'utf8')).toContain('unigram');
-    expect(readFileSync(join(finished, 'samples.txt'), 'utf8')).toContain('export interface ');
+    expect(readFileSync(join(finished, 'samples.txt'), 'utf8')).toContain('export interface');
     expect(losses(finished).at(-1)).toBeLessThan(losses(finished)[0] as number);
     expect(listCheckpoints(join(finished, 'checkpoints')).at(-1)).toMatchObject({
       iteration: iterations,

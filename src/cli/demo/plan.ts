@@ -23,7 +23,7 @@ export type ModelSize = {
   readonly seqLength: number;
   readonly microBatchSize: number;
   readonly lr: number;
-  /** With fewer updates a smaller model gets further. */
+  /** With fewer updates a smaller model gets further: in minutes, what counts is how much text was seen. */
   readonly leastIters: number;
 };
 

@@ -123,7 +123,7 @@ export function closing(folder: string, milliseconds: number): string[] {
     '',
     'What to type next:',
     '',
-    `  npx megatron generate --load ${checkpoints} --prompt "${prompts[0]?.trimEnd()}"`,
+    `  npx megatron generate --load ${checkpoints} --prompt "${prompts[0]}"`,
     '  npx megatron pretrain gpt --help      trains on text of your own',
     `  ${`npx megatron demo${option} --restart`.padEnd(36)}  shows all this again`,
   ];
