@@ -2,8 +2,10 @@
 
 import { formatShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { byteLengthOf } from './arguments.ts';
 import type { Communicator } from './communicator.ts';
 import { CollectiveError } from './errors.ts';
+import { StatisticsCounter } from './statistics.ts';
 
 /** What a rank says that it does, and from where. */
 interface Announcement {
@@ -37,36 +39,39 @@ export function checkedCommunicator(inner: Communicator): Communicator {
       remedy: 'Every rank of a group must make the same calls in the same order.',
     });
   };
+  // counts the calls alone, not what checking them costs
+  const statistics = new StatisticsCounter();
+  const checked = (tensor: Tensor | undefined, call: string, body: () => void): void => {
+    announce(call);
+    statistics.measure(tensor === undefined ? 0 : byteLengthOf(tensor), body);
+  };
   return {
     rank: inner.rank,
     size: inner.size,
     label: inner.label,
-    statistics: inner.statistics,
+    statistics,
     startAllReduce(tensor, operation) {
       announce(`all-reduce ${operation} ${describe(tensor)}`);
-      return inner.startAllReduce(tensor, operation);
+      const pending = statistics.measure(byteLengthOf(tensor), () => inner.startAllReduce(tensor, operation));
+      return { finish: () => statistics.prolong(() => pending.finish()) };
     },
     allGather(input, output) {
-      announce(`all-gather ${describe(input)} into ${describe(output)}`);
-      inner.allGather(input, output);
+      const call = `all-gather ${describe(input)} into ${describe(output)}`;
+      checked(output, call, () => inner.allGather(input, output));
     },
     reduceScatter(input, output) {
-      announce(`reduce-scatter ${describe(input)} into ${describe(output)}`);
-      inner.reduceScatter(input, output);
+      const call = `reduce-scatter ${describe(input)} into ${describe(output)}`;
+      checked(input, call, () => inner.reduceScatter(input, output));
     },
     broadcast(tensor, root) {
-      announce(`broadcast ${describe(tensor)} from rank ${root}`);
-      inner.broadcast(tensor, root);
+      checked(tensor, `broadcast ${describe(tensor)} from rank ${root}`, () => inner.broadcast(tensor, root));
     },
-    send: (tensor, to) => inner.send(tensor, to),
-    receive: (tensor, from) => inner.receive(tensor, from),
-    barrier() {
-      announce('barrier');
-      inner.barrier();
-    },
+    send: (tensor, to) => statistics.measure(byteLengthOf(tensor), () => inner.send(tensor, to)),
+    receive: (tensor, from) => statistics.measure(byteLengthOf(tensor), () => inner.receive(tensor, from)),
+    barrier: () => checked(undefined, 'barrier', () => inner.barrier()),
     exchange(value) {
       announce('exchange');
-      return inner.exchange(value);
+      return statistics.measure(0, () => inner.exchange(value));
     },
     split(color, key, label) {
       announce(`split '${label}'`);

@@ -4,8 +4,12 @@ import { createEngine, type DeviceName } from '../tensor/engines/select.ts';
 import type { Communicator } from './communicator.ts';
 import { checkCommunicator } from './conformance.ts';
 
-export default async function (world: Communicator, data: { device: DeviceName }): Promise<number> {
-  using engine = await createEngine({ device: data.device });
-  checkCommunicator(world, engine);
+export default async function (world: Communicator, data: { devices: readonly DeviceName[] }): Promise<number> {
+  for (const device of data.devices) {
+    using engine = await createEngine({ device });
+    checkCommunicator(world, engine);
+    // engines differ in what they can share: their memory goes back when all are through with it
+    world.barrier();
+  }
   return world.rank;
 }

@@ -4,10 +4,10 @@ import { availableParallelism } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import { type ResourceLimits, Worker } from 'node:worker_threads';
 import { MegatronError, messageOf, UsageError } from '../base/errors.ts';
-import { allocateWorld } from './threads/communicator.ts';
+import { createRun } from './threads/communicator.ts';
 import { OutputOrder } from './threads/output.ts';
 import type { RankMessage, RankSetup } from './threads/rank-messages.ts';
-import { createSharedRunMemory, SharedRun } from './threads/shared-run.ts';
+import type { SharedRun } from './threads/shared-run.ts';
 
 export interface LaunchOptions {
   /** Asks the ranks to end in good order; they see it as `run.stopRequested`. */
@@ -46,11 +46,10 @@ export async function launch<Result = unknown>(
   if (!Number.isInteger(worldSize) || worldSize < 1) {
     throw new UsageError(`cannot launch ${worldSize} ranks`, { remedy: 'Give a whole number of ranks, 1 or more.' });
   }
-  const memory = createSharedRunMemory(worldSize);
-  const run = new SharedRun(memory);
+  const { run, worldOffset } = createRun(worldSize);
   const setup: Omit<RankSetup, 'rank'> = {
-    memory,
-    worldOffset: allocateWorld(run),
+    memory: run.memory,
+    worldOffset,
     module: moduleUrl(module),
     data,
     debugCollectives: options.debugCollectives ?? false,

@@ -45,6 +45,8 @@ export function fromBfloat16(bits: number): number {
   return float[0] as number;
 }
 
+const powers = Array.from({ length: 20 }, (_, i) => 2 ** (i - 10));
+
 /**
  * Element `index` of rank `rank`'s tensor, as the tensor stores it. Floats spread over 20 powers of two, so that sums in
  * another order have other bits.
@@ -52,7 +54,7 @@ export function fromBfloat16(bits: number): number {
 export function storedValue(dtype: ConformanceType, rank: number, index: number, salt: number): number {
   const h = mix(rank, index, salt);
   if (dtype === 'i32') return h >> 4;
-  const value = Math.fround(((h >>> 8) / 2 ** 24 - 0.5) * 2 ** ((h % 20) - 10));
+  const value = Math.fround(((h >>> 8) / 2 ** 24 - 0.5) * (powers[h % 20] as number));
   return dtype === 'bf16' ? toBfloat16(value) : value;
 }
 
@@ -115,8 +117,9 @@ export function expectElements(
 /** A number that any changed bit changes. */
 export function fingerprint(tensor: Tensor): number {
   let hash = 0x811c9dc5;
-  const { bytes } = tensor;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
+  const { buffer, byteOffset, byteLength } = tensor.data;
+  const halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
+  for (let i = 0; i < halves.length; i++) hash = Math.imul(hash ^ (halves[i] as number), 0x01000193);
   return hash >>> 0;
 }
 

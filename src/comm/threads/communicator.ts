@@ -11,12 +11,23 @@ import { kindOf } from './calls.ts';
 import { Group } from './group.ts';
 import { GroupMemory, inlineBytes } from './group-memory.ts';
 import { Mailbox } from './messages.ts';
-import type { SharedRun } from './shared-run.ts';
+import { createSharedRunMemory, SharedRun } from './shared-run.ts';
 import { planAllGather, planAllReduce, planBroadcast, planReduceScatter } from './tensor-calls.ts';
 
-/** Memory of the world: made with the run, before there is anybody to agree with. */
-export function allocateWorld(run: SharedRun): number {
-  return run.allocate(GroupMemory.bytesFor(run.size));
+/** Groups as large as the world that a run has room for; smaller ones take less. */
+const roomForGroups = 256;
+
+export interface NewRun {
+  readonly run: SharedRun;
+  /** Where the world's memory begins. */
+  readonly worldOffset: number;
+}
+
+/** The shared memory of a new run, with the world in it: there is nobody yet to agree with. */
+export function createRun(size: number): NewRun {
+  const worldBytes = GroupMemory.bytesFor(size);
+  const run = new SharedRun(createSharedRunMemory(size, roomForGroups * worldBytes));
+  return { run, worldOffset: run.allocate(worldBytes) };
 }
 
 /** The group of all ranks of a run, on the thread of one of them. */

@@ -23,8 +23,6 @@ const rankWords = { status: 0, version: 1, index: 2, target: 3, peer: 4, textByt
 const waitTextCapacity = 448;
 const rankStride = lineBytes + waitTextCapacity;
 
-/** The system gives pages only to what is used. */
-const arenaBytes = 256 * 1024 * 1024;
 /** Of each rank: where the reference engine's tensors pass through. */
 export const stagingBytes = 256 * 1024;
 
@@ -32,9 +30,10 @@ const failing = 1;
 const failed = 2;
 const finished = 1;
 
-export function createSharedRunMemory(size: number): SharedRunMemory {
+/** @param groupBytes room for all groups that the run will ever make; the system gives pages only to what is used */
+export function createSharedRunMemory(size: number, groupBytes: number): SharedRunMemory {
   const fixed = ranksOffset + size * rankStride;
-  const control = new SharedArrayBuffer(fixed + arenaBytes);
+  const control = new SharedArrayBuffer(fixed + groupBytes);
   new Int32Array(control)[header.nextLine] = fixed / lineBytes;
   return { size, control, staging: new SharedArrayBuffer(size * stagingBytes) };
 }

@@ -40,8 +40,8 @@ export function allReduce(
     const from = Math.floor((length * rank) / size);
     const to = Math.floor((length * (rank + 1)) / size);
     const parts = pieces.map((piece) => piece.subarray(from, to));
-    const sum = mine.subarray(from, to);
-    reduceArrays(parts, sum, to - from, dtype, operation);
+    const sum = data.subarray(begin + from, begin + to);
+    reduceArrays(parts, sum, dtype, operation);
     for (const part of parts) part.set(sum);
     group.step(action);
     data.set(mine, begin);
@@ -68,7 +68,7 @@ export function reduceScatter(
     const parts = stagings(group, dtype, length * size).map((piece) =>
       piece.subarray(rank * length, (rank + 1) * length),
     );
-    reduceArrays(parts, output.data.subarray(begin, begin + length), length, dtype, 'sum');
+    reduceArrays(parts, output.data.subarray(begin, begin + length), dtype, 'sum');
     group.step(action);
   });
 }

@@ -43,8 +43,7 @@ export function planAllReduce(
       return {
         ...common,
         publish: publishInline(group, tensor),
-        work: ({ sequence }) =>
-          reduceArrays(inlineSources(group, sequence, tensor), tensor.data, count, dtype, operation),
+        work: ({ sequence }) => reduceArrays(inlineSources(group, sequence, tensor), tensor.data, dtype, operation),
       };
     case 'native':
       return {
@@ -76,7 +75,7 @@ export function planReduceScatter(group: Group, input: Tensor, output: Tensor, d
         publish: publishInline(group, input),
         work({ sequence }) {
           const parts = inlineSources(group, sequence, input).map((all) => all.subarray(begin, begin + output.size));
-          reduceArrays(parts, output.data, output.size, dtype, 'sum');
+          reduceArrays(parts, output.data, dtype, 'sum');
         },
       };
     case 'native':

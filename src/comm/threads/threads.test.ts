@@ -1,27 +1,24 @@
 import { describe, expect, it } from 'vitest';
 import { noCpuEngine } from '../../../test/support/engines.ts';
-import { launch } from '../launch.ts';
+import { type LaunchOptions, launch } from '../launch.ts';
 
 const child = new URL('../conformance.child.ts', import.meta.url);
-const sizes = [1, 2, 3, 4, 8];
+const conform = (size: number, devices: readonly string[], options: LaunchOptions = {}) =>
+  expect(launch(size, child, { devices }, options)).resolves.toHaveLength(size);
 
 describe('the communicator of threads', () => {
-  it.each(sizes)('conforms on the reference engine with %d ranks', async (size) => {
-    expect(await launch(size, child, { device: 'reference' })).toHaveLength(size);
+  const devices = noCpuEngine ? ['reference'] : ['reference', 'cpu'];
+  if (noCpuEngine) it.skip(noCpuEngine, () => {});
+
+  it.each([1, 2, 3, 4, 8])(`conforms with %d ranks on ${devices.join(' and ')}`, async (size) => {
+    await conform(size, devices);
   });
 
-  if (noCpuEngine) it.skip(noCpuEngine, () => {});
-  else {
-    it.each(sizes)('conforms on the cpu engine with %d ranks', async (size) => {
-      expect(await launch(size, child, { device: 'cpu' })).toHaveLength(size);
-    });
-
-    it('conforms with several threads per rank', async () => {
-      expect(await launch(3, child, { device: 'cpu' }, { threadsPerRank: 2 })).toHaveLength(3);
-    });
-  }
+  it('conforms with several threads per rank', async () => {
+    await conform(3, devices.slice(-1), { threadsPerRank: 2 });
+  });
 
   it('conforms with every collective checked', async () => {
-    expect(await launch(3, child, { device: 'reference' }, { debugCollectives: true })).toHaveLength(3);
+    await conform(3, devices.slice(-1), { debugCollectives: true });
   });
 });
