@@ -1,7 +1,7 @@
 /** Finds the Node that the package pins, and hands the terminal over to it. Plain JavaScript: it runs on the Node that is there. */
 
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -125,6 +125,25 @@ function terminalReachesChild() {
 }
 
 /**
+ * What a child gets besides the terminal: MPICH's `mpirun` talks to its ranks over a socket that they inherit, named by PMI_FD,
+ * and Node passes on only what it is told to.
+ *
+ * @param {NodeJS.ProcessEnv} environment
+ * @returns {{ stdio: ('inherit' | number)[], environment: NodeJS.ProcessEnv }}
+ */
+function inheritance(environment) {
+  const descriptor = Number.parseInt(environment.PMI_FD ?? '', 10);
+  try {
+    if (fstatSync(descriptor).isSocket()) {
+      return { stdio: ['inherit', 'inherit', 'inherit', descriptor], environment: { ...environment, PMI_FD: '3' } };
+    }
+  } catch {
+    // Not given, or closed by a program before us.
+  }
+  return { stdio: ['inherit', 'inherit', 'inherit'], environment };
+}
+
+/**
  * Runs Node with our terminal, passes signals on, and ends as the child ends.
  *
  * @param {string} node
@@ -133,7 +152,8 @@ function terminalReachesChild() {
  */
 export function runNode(node, args) {
   return new Promise((finish) => {
-    const child = spawn(node, args, { stdio: 'inherit', env: environmentFor(node, process.env) });
+    const { stdio, environment } = inheritance(process.env);
+    const child = spawn(node, args, { stdio, env: environmentFor(node, environment) });
     /** @type {Map<string, number>} */
     const lastForwarded = new Map();
     /** @param {NodeJS.Signals} signal */

@@ -19,7 +19,7 @@ const graceMilliseconds = 1500;
 const patienceMilliseconds = 3000;
 
 /** Time for the launcher to pass on what was written last. */
-const lastWordsMilliseconds = 150;
+const lastWordsMilliseconds = 300;
 
 export interface EndOptions {
   readonly report: (error: unknown, rank: number) => void;

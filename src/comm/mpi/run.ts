@@ -1,8 +1,11 @@
 /** A process as a rank of an MPI run: joining it, working, and leaving it together, also when a rank fails. */
 
+import { availableParallelism, cpus } from 'node:os';
 import { EngineError, MegatronError } from '../../base/errors.ts';
+import { checkedCommunicator } from '../checked.ts';
 import type { Communicator } from '../communicator.ts';
 import { RankFailure } from '../errors.ts';
+import type { RankRun } from '../rank.ts';
 import { mpiGroup } from './communicator.ts';
 import { announcements, endTogether } from './failure.ts';
 import { chooseMpi, findMpi } from './find.ts';
@@ -14,6 +17,8 @@ export interface MpiOptions {
   readonly launch?: MpiLaunch | undefined;
   /** Where notices go: a first compilation, say. */
   readonly notify?: (message: string) => void;
+  /** Checks before each collective that all ranks make the same call. */
+  readonly debugCollectives?: boolean;
 }
 
 /** This process's place in the run. */
@@ -23,6 +28,8 @@ export interface MpiRank {
   /** Number among the ranks on this host, and how many they are: they share its cores. */
   readonly localRank: number;
   readonly localSize: number;
+  /** Threads for this rank's engine, so that the ranks of a host share its cores. */
+  readonly threads: number;
   /** Version of the MPI library. */
   readonly library: string;
 }
@@ -75,9 +82,10 @@ export async function joinMpi(options: MpiOptions = {}): Promise<MpiMembership> 
   };
   const world = mpiGroup({ shim, peerFailure }, { index: 0, rank, size, label });
   return {
-    world,
+    world: options.debugCollectives ? checkedCommunicator(world) : world,
     localRank,
     localSize,
+    threads: threadsOf(localSize),
     library: shim.version,
     shim,
     leave() {
@@ -87,11 +95,18 @@ export async function joinMpi(options: MpiOptions = {}): Promise<MpiMembership> 
   };
 }
 
+/** A launcher may have bound the rank to some of the host's cores; where it did not, the ranks divide them. */
+export function threadsOf(localSize: number, available = availableParallelism(), cores = cpus().length): number {
+  return Math.max(1, Math.min(available, Math.floor(cores / localSize)));
+}
+
 export interface MpiRunOptions extends MpiOptions {
   /** Tells the user of the error that ended the run; called on one rank only, that of the first error. */
   readonly report: (error: unknown, rank: number) => void;
   /** Exit code of the run for an error; 1 where not given. */
   readonly exitCode?: (error: unknown) => number;
+  /** Asks the run to end in good order; ranks see it as `run.stopRequested`. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -102,7 +117,7 @@ export interface MpiRunOptions extends MpiOptions {
  */
 export async function runMpi<Result>(
   options: MpiRunOptions,
-  work: (rank: MpiRank) => Promise<Result> | Result,
+  work: (rank: MpiRank & { readonly run: RankRun }) => Promise<Result> | Result,
 ): Promise<Result> {
   const membership = await joinMpi(options);
   const { shim, world } = membership;
@@ -118,7 +133,12 @@ export async function runMpi<Result>(
   process.on('exit', onExit);
   process.on('uncaughtException', fail);
   try {
-    const result = await work(membership);
+    const run: RankRun = {
+      get stopRequested() {
+        return options.signal?.aborted ?? false;
+      },
+    };
+    const result = await work({ ...membership, run });
     membership.leave();
     over = true;
     return result;

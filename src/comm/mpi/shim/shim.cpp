@@ -113,6 +113,8 @@ int32_t megatron_mpi_init(int32_t* facts) {
     State& s = state();
     int provided = 0;
     check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+    // Errors of calls that belong to no communicator are the world's.
+    check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     MPI_Comm world, host;
     check(MPI_Comm_dup(MPI_COMM_WORLD, &world), "MPI_Comm_dup");
     const Group& group = groupOf(addGroup(world));
