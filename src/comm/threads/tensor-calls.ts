@@ -12,9 +12,13 @@ import { inlineBytes } from './group-memory.ts';
 import { copyNative, reduceNative, sharesMemory } from './native.ts';
 import * as staged from './staged.ts';
 
+/** Above this a native reduction, with its second meeting of the ranks, costs less than adding up in TypeScript. */
+const shortForNative = 1024;
+
 const pathOf = (tensor: Tensor): Path => {
-  if (byteLengthOf(tensor) <= inlineBytes) return 'inline';
-  return sharesMemory(tensor.engine) ? 'native' : 'staged';
+  const native = sharesMemory(tensor.engine);
+  if (byteLengthOf(tensor) <= (native ? shortForNative : inlineBytes)) return 'inline';
+  return native ? 'native' : 'staged';
 };
 
 /** Parts begin at whole cache lines, whatever the element type, so that two ranks never write to one line. */

@@ -5,8 +5,11 @@ import { CollectiveError } from '../errors.ts';
 import { hasReached, type SharedRun, type Wait } from './shared-run.ts';
 
 /** About 50 µs: the usual difference between ranks that do the same work. */
-const spinsWithOwnCore = 1000;
-const spinsInCrowd = 10;
+const longSpin = 1000;
+/** About 1 µs: what ranks get that share a core with the one they wait for, for whom a spin is only in the way. */
+const shortSpin = 20;
+/** After a long spin in vain, one wait in so many tries again whether it pays. */
+const trial = 32;
 const sleepMilliseconds = 50;
 
 /** Says in words what a rank is doing. */
@@ -18,13 +21,16 @@ export interface Described {
 export class Waiter {
   readonly #run: SharedRun;
   readonly #rank: number;
-  readonly #spins: number;
+  readonly #longSpin: number;
+  #spins: number;
+  #shortWaits = 0;
 
   /** @param rank in the run */
   constructor(run: SharedRun, rank: number) {
     this.#run = run;
     this.#rank = rank;
-    this.#spins = run.size > availableParallelism() ? spinsInCrowd : spinsWithOwnCore;
+    this.#longSpin = run.size > availableParallelism() ? shortSpin : longSpin;
+    this.#spins = this.#longSpin;
   }
 
   /**
@@ -36,29 +42,40 @@ export class Waiter {
    */
   waitFor(index: number, sleepers: number, target: number, peer: number, action: Described): void {
     const { words } = this.#run;
+    if (hasReached(words, index, target)) return;
+    if (this.#spins < this.#longSpin && ++this.#shortWaits % trial === 0) this.#spins = this.#longSpin;
     for (let spin = 0; spin < this.#spins; spin++) {
-      if (hasReached(words, index, target)) return;
       Atomics.pause();
+      if (hasReached(words, index, target)) {
+        this.#spins = this.#longSpin;
+        return;
+      }
     }
-    if (!hasReached(words, index, target))
-      this.#sleep(index, sleepers, { index, target, peer, text: action.describe() });
+    this.#spins = shortSpin;
+    this.#sleep(index, sleepers, target, peer, action);
   }
 
-  #sleep(index: number, sleepers: number, wait: Wait): void {
+  #sleep(index: number, sleepers: number, target: number, peer: number, action: Described): void {
     const run = this.#run;
     const { words } = run;
-    run.beginWait(this.#rank, wait);
+    // told to the others only when it takes long: most sleeps are too short for words
+    let wait: Wait | undefined;
     Atomics.add(words, sleepers, 1);
     try {
       while (true) {
         const value = Atomics.load(words, index);
-        if (((value - wait.target) | 0) >= 0) return;
+        if (((value - target) | 0) >= 0) return;
         run.throwIfFailed();
-        if (Atomics.wait(words, index, value, sleepMilliseconds) === 'timed-out') this.#expectHope(wait);
+        if (Atomics.wait(words, index, value, sleepMilliseconds) !== 'timed-out') continue;
+        if (wait === undefined) {
+          wait = { index, target, peer, text: action.describe() };
+          run.beginWait(this.#rank, wait);
+        }
+        this.#expectHope(wait);
       }
     } finally {
       Atomics.sub(words, sleepers, 1);
-      run.endWait(this.#rank);
+      if (wait !== undefined) run.endWait(this.#rank);
     }
   }
 
