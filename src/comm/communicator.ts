@@ -24,7 +24,7 @@ export interface Pending {
 /**
  * A group of ranks. Collectives block, must be called by every rank of the group in the same order, and work in place on
  * contiguous tensors (float32, bfloat16, int32; sums of bfloat16 are added up in float32). Sums run over the ranks in rank
- * order, so a given layout gives the same bits on every run.
+ * order, so a given layout gives the same bits on every run. A maximum keeps a NaN, whichever rank has it.
  *
  * When any rank of the run fails, every blocked or later call on the others throws a `RankFailure` that carries the
  * first error, within seconds.
