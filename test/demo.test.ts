@@ -128,7 +128,7 @@ describe('a demo that is stopped', () => {
     const folder = join(root, 'stopped');
     const listeners = process.listenerCount('SIGINT');
     const stop = (text: string): void => {
-      if (text.includes(`${iterations} updates`)) process.emit('SIGINT');
+      if (text.includes(`updates: ${iterations},`)) process.emit('SIGINT');
     };
     const stopped = demo(folder, {}, stop);
     await expect(stopped).rejects.toBeInstanceOf(InterruptedError);
@@ -150,6 +150,22 @@ describe('a demo that is stopped', () => {
     expect(notices).toContain(`going on after update ${reached?.iteration}`);
     expect(losses(folder)).toEqual(losses(finished));
     expect(readFileSync(join(folder, 'samples.txt'), 'utf8')).toBe(readFileSync(join(finished, 'samples.txt'), 'utf8'));
+  });
+
+  it('by its own limit, because the machine became slower, says so and shows what there is', async () => {
+    const folder = join(root, 'slow');
+    const stop = (text: string): void => {
+      if (text.includes(`updates: ${iterations},`)) process.emit('SIGINT');
+    };
+    await expect(demo(folder, {}, stop)).rejects.toBeInstanceOf(InterruptedError);
+    rmSync(join(folder, 'checkpoints'), { recursive: true, force: true });
+    const record = readFileSync(join(folder, 'demo.json'), 'utf8');
+    expect(record).toContain('"mostMinutes": 0');
+    writeFileSync(join(folder, 'demo.json'), record.replace('"mostMinutes": 0', '"mostMinutes": 0.00001'));
+    const { page, notices } = await demo(folder);
+    expect(notices).toContain('stopped after update 1: this machine became slower');
+    expect(stageLine(page, 'Writing')).not.toBe('');
+    expect(stageLine((await demo(folder)).page, 'Training')).toMatch(/ unchanged$/);
   });
 
   it('goes on from the last sound checkpoint where the latest is damaged, and says so', async () => {

@@ -49,6 +49,9 @@ function trainingConfig(options: TrainingOptions): PretrainGptConfig {
   const { trainIters, seqLength, microBatchSize } = plan;
   const every = (times: number): number => Math.max(1, Math.round(trainIters / times));
   const batchTokens = seqLength * microBatchSize;
+  const logInterval = every(10 * validations);
+  // Validations fall on logged updates, so that every point of the curve is a mean over equally many.
+  const evalInterval = Math.ceil(Math.max(20, every(validations)) / logInterval) * logInterval;
   const { config } = pretrainGptCommand.configure({
     ...sizeOptions(plan),
     ...{ trainIters, seed, device, numThreads },
@@ -59,7 +62,8 @@ function trainingConfig(options: TrainingOptions): PretrainGptConfig {
     ...{ tokenizerType: 'GPT2BPETokenizer', vocabFile: tokenizer.vocabFile, mergeFile: tokenizer.mergeFile },
     // Each validation reads all of the held-out part once.
     evalIters: Math.floor(data.validTokens / batchTokens),
-    ...{ evalInterval: Math.max(20, every(validations)), logInterval: every(10 * validations) },
+    ...{ evalInterval, logInterval },
+    ...(plan.mostMinutes > 0 ? { exitDurationInMins: plan.mostMinutes } : {}),
     ...{ save: join(folder, checkpointsName), saveInterval: every(checkpoints), saveRetain: 2 },
   });
   return config;
@@ -71,11 +75,16 @@ export async function trainDemo(options: TrainingOptions, page: StageConsole): P
   const save = join(options.folder, checkpointsName);
   const load = hasCheckpoint(save) ? loadable(save, page) : undefined;
   const sink = { write: () => {} };
-  await pretrainGpt(load === undefined ? config : { ...config, load }, {
+  const { reason, iteration } = await pretrainGpt(load === undefined ? config : { ...config, load }, {
     ...{ stdout: sink, stderr: sink, logLines: false, signal: options.signal },
     events: liveEvents(config, page),
   });
   options.signal.throwIfAborted();
+  if (reason === 'exit duration') {
+    page.notice(
+      `stopped after update ${formatInteger(iteration)}: this machine became slower than it was when measured`,
+    );
+  }
   return trainingResult(options);
 }
 

@@ -49,9 +49,9 @@ export function model({ parameters, numLayers, hiddenSize, seqLength }: ModelPla
 }
 
 export function modelDetail({ trainIters, seqLength, microBatchSize, tokensPerSecond }: ModelPlan): string {
-  const updates = `${formatInteger(trainIters)} updates of ${formatInteger(seqLength * microBatchSize)} tokens`;
+  const updates = `updates: ${formatInteger(trainIters)}, of ${formatInteger(seqLength * microBatchSize)} tokens each`;
   if (tokensPerSecond === 0) return updates;
-  return `${updates}: what fits into 3 minutes at ${formatCount(tokensPerSecond)} tokens/s`;
+  return `${updates}\nas many as fit into 3 minutes at ${formatCount(tokensPerSecond)} tokens/s`;
 }
 
 /** The parts of a plan that decide what is trained. */

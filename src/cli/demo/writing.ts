@@ -6,7 +6,7 @@ import { generateTokens } from '../../generate/generate.ts';
 import type { GptModel } from '../../model/gpt.ts';
 
 /** Beginnings that the text of this machine has many of. They end where a token ends in running text: before a space or a line break. */
-export const prompts = ['export interface', 'export declare function', '## Usage\n'];
+export const prompts = ['export interface', 'export declare function', '/**\n * Returns'];
 
 export const sampling = { temperature: 0.7, topP: 0.9, tokensToGenerate: 80 };
 
