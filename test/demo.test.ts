@@ -90,10 +90,11 @@ describe('a demo run through', () => {
     for (const title of titles) expect(stageLine(page, title)).toMatch(/ unchanged$/);
     const told = (text: string): string =>
       text
-        .slice(text.indexOf('8 Writing'), text.indexOf('Done in'))
+        .slice(text.indexOf('8 Writing'), text.search(/Done in|All of it/))
         .replace(/.*/, '')
         .replace(/ {4}\(.*\)\n/, '');
     expect(told(page).trim()).toBe(told(firstPage).trim());
+    expect(page).toContain('All of it was done before.');
     expect(page).toContain('--restart');
     expect(notices).toBe('');
     expect(readFileSync(join(folder, 'checkpoints', 'metrics.jsonl'), 'utf8')).toBe(before);

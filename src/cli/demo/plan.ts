@@ -35,6 +35,8 @@ export type ModelPlan = ModelSize & {
   readonly mostMinutes: number;
   /** Numbers that are trained. */
   readonly parameters: number;
+  /** Ranks that share every layer, as threads; the reference engine would lose more between them than it gains. */
+  readonly ranks: number;
 };
 
 /** What the demo does on one kind of engine. */
@@ -109,7 +111,7 @@ export function planModel(
   };
   if (trainIters !== undefined) {
     const { parameters } = measure(engine, usual, vocabSize, seed, 0);
-    return { ...usual, trainIters, tokensPerSecond: 0, mostMinutes: 0, parameters };
+    return { ...usual, trainIters, tokensPerSecond: 0, mostMinutes: 0, parameters, ranks: ranksFor(engine) };
   }
   const [first, ...larger] = sizes;
   let best = probe(first);
@@ -123,6 +125,8 @@ export function planModel(
   }
   return best;
 }
+
+const ranksFor = (engine: Engine): number => (engine.name === 'cpu' && engine.backend.threads > 1 ? 2 : 1);
 
 function plannedFor(
   engine: Engine,
@@ -140,7 +144,7 @@ function plannedFor(
   const fitting = Math.floor(most / round) * round;
   const trainIters = Math.max(10 * validations, fitting);
   const tokensPerSecond = Math.round((batchTokens * 1000) / stepMs);
-  return { ...size, trainIters, tokensPerSecond, mostMinutes, parameters };
+  return { ...size, trainIters, tokensPerSecond, mostMinutes, parameters, ranks: ranksFor(engine) };
 }
 
 function flopsPerUpdate(size: ModelSize, vocabSize: number): number {

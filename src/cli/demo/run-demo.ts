@@ -77,7 +77,8 @@ export async function runDemo(
   const plan = await makePlan(demo, tokenizer.vocabSize, data);
   await train(demo, plan, data);
   await judge(demo, plan, data);
-  for (const line of words.closing(config.output, performance.now() - start)) page.print(line);
+  const milliseconds = stages.finishedNow > 0 ? performance.now() - start : undefined;
+  for (const line of words.closing(config.output, milliseconds)) page.print(line);
 }
 
 /** Runs a stage, or takes its result over from an earlier run. */

@@ -43,6 +43,7 @@ export type StageState =
 export class Stages {
   readonly folder: string;
   readonly #records: Partial<Record<StageName, StageRecord>>;
+  #finishedNow = 0;
 
   /**
    * @throws UsageError where the folder holds something that no demo made; DataError where the record is damaged.
@@ -54,6 +55,11 @@ export class Stages {
     this.#records = readRecords(join(folder, recordName));
     // From now on the folder is known to be the demo's.
     this.#write();
+  }
+
+  /** Stages that were finished in this run; 0 where all were done before. */
+  get finishedNow(): number {
+    return this.#finishedNow;
   }
 
   path(name: string): string {
@@ -88,6 +94,7 @@ export class Stages {
       return { path, bytes: content.byteLength, sha256: hash(content) };
     });
     this.#records[name] = { inputs: this.#records[name]?.inputs ?? {}, done: { result, files: stamps } };
+    this.#finishedNow++;
     this.#write();
   }
 

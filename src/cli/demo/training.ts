@@ -1,18 +1,19 @@
 /** The demo's training run: `megatron pretrain gpt` with its own page, going on from its checkpoint. */
 
 import { join } from 'node:path';
-import { CheckpointError } from '../../base/errors.ts';
+import { CheckpointError, EngineError } from '../../base/errors.ts';
 import { formatCount, formatDuration, formatInteger } from '../../base/format.ts';
 import { progressBar, remainingMs } from '../../base/progress.ts';
 import { hasCheckpoint, listCheckpoints } from '../../checkpoint/index.ts';
 import { manifestName } from '../../checkpoint/manifest.ts';
+import { launch } from '../../comm/launch.ts';
 import { type PretrainGptConfig, pretrainGptCommand } from '../../config/pretrain-gpt.ts';
 import type { LoopEvents } from '../../train/loop.ts';
-import { pretrainGpt } from '../../train/pretrain-gpt.ts';
 import { readMetrics } from '../../train/report/index.ts';
 import type { StageConsole } from './console.ts';
 import { type ModelPlan, sizeOptions, validations } from './plan.ts';
 import type { DataResult, TokenizerFilesOf } from './prepare.ts';
+import type { DemoOutcome, EventLine } from './training-rank.ts';
 
 export type TrainingResult = {
   readonly iteration: number;
@@ -46,7 +47,7 @@ const checkpoints = 10;
 
 function trainingConfig(options: TrainingOptions): PretrainGptConfig {
   const { plan, data, folder, tokenizer, seed, device, numThreads } = options;
-  const { trainIters, seqLength, microBatchSize } = plan;
+  const { trainIters, seqLength, microBatchSize, ranks } = plan;
   const every = (times: number): number => Math.max(1, Math.round(trainIters / times));
   const batchTokens = seqLength * microBatchSize;
   const logInterval = every(10 * validations);
@@ -54,7 +55,9 @@ function trainingConfig(options: TrainingOptions): PretrainGptConfig {
   const evalInterval = Math.ceil(Math.max(20, every(validations)) / logInterval) * logInterval;
   const { config } = pretrainGptCommand.configure({
     ...sizeOptions(plan),
-    ...{ trainIters, seed, device, numThreads },
+    ...{ trainIters, seed, device },
+    // two ranks show what this project is about: each computes half of every layer
+    ...{ nprocPerNode: ranks, tensorModelParallelSize: ranks, numThreads: Math.max(1, Math.floor(numThreads / ranks)) },
     ...{ minLr: plan.lr / 20, lrDecayStyle: 'cosine', lrWarmupIters: Math.min(50, Math.floor(trainIters / 10)) },
     // A model this small sees hardly any text twice: dropout would only slow it down.
     ...{ attentionDropout: 0, hiddenDropout: 0, weightDecay: 0.1, adamBeta2: 0.95 },
@@ -74,11 +77,8 @@ export async function trainDemo(options: TrainingOptions, page: StageConsole): P
   const config = trainingConfig(options);
   const save = join(options.folder, checkpointsName);
   const load = hasCheckpoint(save) ? loadable(save, page) : undefined;
-  const sink = { write: () => {} };
-  const { reason, iteration } = await pretrainGpt(load === undefined ? config : { ...config, load }, {
-    ...{ stdout: sink, stderr: sink, logLines: false, signal: options.signal },
-    events: liveEvents(config, page),
-  });
+  const run = load === undefined ? config : { ...config, load };
+  const { reason, iteration } = await trainOnRanks(run, options.signal, liveEvents(config, page));
   options.signal.throwIfAborted();
   if (reason === 'exit duration') {
     page.notice(
@@ -86,6 +86,32 @@ export async function trainDemo(options: TrainingOptions, page: StageConsole): P
     );
   }
   return trainingResult(options);
+}
+
+/** The ranks are threads that share every layer; what rank 0 writes are the events of its loop, one a line. */
+async function trainOnRanks(config: PretrainGptConfig, signal: AbortSignal, events: LoopEvents): Promise<DemoOutcome> {
+  let rest = '';
+  const decoder = new TextDecoder();
+  const stdout = {
+    write(bytes: Uint8Array) {
+      const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) dispatch(JSON.parse(line) as EventLine, events);
+    },
+  };
+  // the sources run as .ts and the package as .js
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const module = new URL(`./training-rank.${extension}`, import.meta.url);
+  const options = { signal, stdout, threadsPerRank: config.numThreads };
+  const [outcome] = await launch<DemoOutcome>(config.nprocPerNode, module, config, options);
+  if (!outcome) throw new EngineError('the demo has trained on no rank');
+  return outcome;
+}
+
+function dispatch(line: EventLine, events: LoopEvents): void {
+  if (line.name === 'stepped') events.stepped?.(...line.values);
+  else if (line.name === 'validating') events.validating?.(...line.values);
+  else events.saved?.(...line.values);
 }
 
 /** The folder, or the last sound checkpoint in it. @throws CheckpointError where there is none. */

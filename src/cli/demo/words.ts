@@ -104,7 +104,8 @@ export function indented(write: (text: string) => void): (text: string) => void 
 export const samplesText = (samples: readonly Sample[]): string =>
   samples.map(({ prompt, continuation }) => `${prompt}${continuation}\n`).join(`\n${'-'.repeat(72)}\n\n`);
 
-export function closing(folder: string, milliseconds: number): string[] {
+/** @param milliseconds undefined where everything had been done before */
+export function closing(folder: string, milliseconds: number | undefined): string[] {
   const files: [string, string][] = [
     [checkpointsName, 'the model: weights, optimizer, tokenizer, metrics.jsonl'],
     [curveName, 'its loss curve'],
@@ -117,7 +118,9 @@ export function closing(folder: string, milliseconds: number): string[] {
   const option = folder === 'demo-output' ? '' : ` --output ${quoted(folder)}`;
   return [
     '',
-    `Done in ${formatDuration(milliseconds)}. What there is now:`,
+    milliseconds === undefined
+      ? 'All of it was done before. What there is:'
+      : `Done in ${formatDuration(milliseconds)}. What there is now:`,
     '',
     ...files.map(([name, what]) => `  ${join(folder, name).padEnd(width)}${what}`),
     '',
