@@ -71,6 +71,11 @@ const ways: Record<string, (world: Communicator, tensor: (size: number) => Tenso
     world.barrier();
     if (!faulty(world)) allReduce(world, tensor(1000));
   },
+  /** One makes another call than the others; with --debug-collectives. */
+  mismatch(world, tensor) {
+    if (faulty(world)) world.barrier();
+    else allReduce(world, tensor(1000));
+  },
   /** One receives other than was sent. */
   sizes(world, tensor) {
     if (faulty(world)) world.send(tensor(10), 0);

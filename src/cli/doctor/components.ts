@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { findCompiler } from '../../ffi/compile.ts';
 import { findBlas, findLibraries, findOneDnn, libraryFolders } from '../../ffi/libraries.ts';
 import type { Component, GpuFindings } from './findings.ts';
+import { examineMpi } from './mpi.ts';
 import { firstLineOf, outputOf } from './programs.ts';
 
 /** What the CPU engine and runs on several machines are made of. */
 export async function examineComponents(): Promise<readonly Component[]> {
-  const [compiler, mpirun, srun] = await Promise.all([findCompiler(), firstLineOf('mpirun'), firstLineOf('srun')]);
+  const [compiler, mpi, srun] = await Promise.all([findCompiler(), examineMpi(), firstLineOf('srun')]);
   const found = compiler === undefined ? undefined : `${compiler.command}: ${compiler.version}`;
   return [
     { name: 'C++ compiler', found, use: 'compiles the kernels of the cpu engine, once' },
@@ -21,13 +22,8 @@ export async function examineComponents(): Promise<readonly Component[]> {
       use: 'matrix products without oneDNN',
     },
     { name: 'Intel MKL', found: findLibraries(/^libmkl_rt\.so(\.\d+)*$/)[0], use: 'nothing yet' },
-    { name: 'mpirun', found: mpirun, use: 'starts runs on several machines' },
+    ...mpi,
     { name: 'srun', found: srun, use: 'starts runs under Slurm' },
-    {
-      name: 'MPI library',
-      found: findLibraries(/^libmpi\.(so(\.\d+)*|dylib)$/)[0],
-      use: 'collectives between machines',
-    },
   ];
 }
 

@@ -9,6 +9,8 @@ import type { MpiImplementation } from './launch.ts';
 
 export interface MpiInstallation {
   readonly implementation: MpiImplementation;
+  /** "4.1.4"; undefined where the wrapper does not say. */
+  readonly version: string | undefined;
   /** The compiler wrapper that told. */
   readonly wrapper: string;
   /** -I and -D flags. */
@@ -80,16 +82,24 @@ export async function findMpi(
 }
 
 async function examine(wrapper: string, run: Run): Promise<MpiInstallation | undefined> {
-  const [line, version] = await Promise.all([run(wrapper, ['-show']), run(wrapper, ['--showme:version'])]);
+  // Open MPI's wrapper knows the second, MPICH's the third; each hands the other's question to the compiler.
+  const [line, openMpi, mpich] = await Promise.all([
+    run(wrapper, ['-show']),
+    run(wrapper, ['--showme:version']),
+    run(wrapper, ['-v']),
+  ]);
   if (line === undefined) return undefined;
   const flags = flagsOf(line);
   const folders = flags.compileFlags.flatMap((flag) => (flag.startsWith('-I') ? [flag.slice(2)] : []));
   const header = [...folders, '/usr/include'].map((folder) => join(folder, 'mpi.h')).find((path) => existsSync(path));
-  const implementation = version !== undefined && /open[ -]?mpi/i.test(version) ? 'Open MPI' : 'MPICH';
-  return { implementation, wrapper, ...flags, header };
+  const isOpenMpi = openMpi !== undefined && /open[ -]?mpi/i.test(openMpi);
+  const version = /\d+(\.\d+)+\w*/.exec(
+    (isOpenMpi ? openMpi : /^.*for MPICH version.*$/m.exec(mpich ?? '')?.[0]) ?? '',
+  );
+  return { implementation: isOpenMpi ? 'Open MPI' : 'MPICH', version: version?.[0], wrapper, ...flags, header };
 }
 
-const developmentPackages: Readonly<Record<MpiImplementation, string>> = {
+export const developmentPackages: Readonly<Record<MpiImplementation, string>> = {
   'Open MPI':
     'Debian/Ubuntu: apt-get install libopenmpi-dev; Fedora: dnf install openmpi-devel; macOS: brew install open-mpi',
   MPICH: 'Debian/Ubuntu: apt-get install libmpich-dev; Fedora: dnf install mpich-devel; macOS: brew install mpich',

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include "keepalive.h"
 #include "state.h"
 
 constexpr int announcementTag = 1, acknowledgementTag = 2, leavingTag = 3;
@@ -52,7 +53,7 @@ inline void tell(int rank, int tag, const std::string& text) {
 // The rhythm of waiting: look again at once, then let others have the core, then sleep a little longer each time.
 class Patience {
  public:
-  // Called after each look in vain. True when it is time to look for failures, too.
+  // Called after each look in vain. True when it is time to look for failures, too. Throws HostSilent.
   bool rest() {
     ++looks;
     if (looks < 100) return false;
@@ -66,6 +67,11 @@ class Patience {
       sched_yield();
       return looks % 100 == 0;
     }
+    if (waited > nextCheck) {
+      const std::string silent = silentHost();
+      if (!silent.empty()) throw HostSilent{silent};
+      nextCheck = waited + secondsBetweenSigns;
+    }
     const timespec nap = {0, waited < 0.05 ? 20000 : waited < 1 ? 100000 : 500000};
     nanosleep(&nap, nullptr);
     return true;
@@ -73,7 +79,7 @@ class Patience {
 
  private:
   int64_t looks = 0;
-  double begun = 0;
+  double begun = 0, nextCheck = 1;
 };
 
 inline void throwIfFailed() {

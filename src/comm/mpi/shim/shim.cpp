@@ -23,6 +23,8 @@ int32_t guarded(Body body) {
     return fine;
   } catch (const PeerFailed&) {
     return peerFailed;
+  } catch (const HostSilent& host) {
+    state().lastError = "the host " + host.address + " has not answered for " + std::to_string(secondsOfSilence) + " s";
   } catch (const PeerLeft& left) {
     state().culprit = left.rank;
     return peerLeft;

@@ -25,6 +25,11 @@ struct PeerLeft {
   int rank;
 };
 
+// A host that ranks run on does not answer any more.
+struct HostSilent {
+  std::string address;
+};
+
 struct Group {
   MPI_Comm comm = MPI_COMM_NULL;
   int rank = 0, size = 1;
