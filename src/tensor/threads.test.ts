@@ -13,7 +13,7 @@ function expectSameTraining(actual: TrainingResult, expected: TrainingResult, wh
 
 const inWorker = (threads: number): Promise<TrainingResult> =>
   new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('../../test/support/training-worker.ts', import.meta.url), {
+    const worker = new Worker(new URL('../../test/support/train-once-worker.ts', import.meta.url), {
       workerData: { threads },
     });
     worker.on('message', resolve);
