@@ -1,6 +1,7 @@
 /** From words to an exit code: finds the command, runs it, and turns what it throws into one clear message. */
 
 import { MegatronError, messageOf, UsageError } from '../base/errors.ts';
+import { RankFailure } from '../comm/errors.ts';
 import { commandHelp, entry } from '../config/help.ts';
 import { suggestName } from '../config/suggest.ts';
 import type { CommandContext } from './command-module.ts';
@@ -44,7 +45,8 @@ export async function runCli(args: readonly string[], options: CliOptions): Prom
     const debug = args.includes('--debug') || isOn(options.environment.MEGATRON_DEBUG);
     stderr.write(describeError(error, debug));
     if (error instanceof InterruptedError) return error.exitCode;
-    return error instanceof UsageError ? 2 : 1;
+    const cause = error instanceof RankFailure ? error.cause : error;
+    return cause instanceof UsageError ? 2 : 1;
   }
 }
 
