@@ -44,6 +44,14 @@ const schema = z.object({
     value: 'P',
     help: 'draw from the likeliest tokens that together reach this probability; 0 for all',
   }),
+  tensorModelParallelSize: flag(countSchema.default(1), {
+    group: 'Parallelism',
+    help: 'ranks that share every layer of the model: threads of one process, or under mpirun or srun its processes',
+  }),
+  debugCollectives: flag(z.boolean().default(false), {
+    group: 'Parallelism',
+    help: 'check that all ranks agree on every collective; slower',
+  }),
   tokenizerType: flag(z.enum(tokenizerTypes).optional(), {
     group: 'Tokenizer',
     value: 'TYPE',
@@ -66,7 +74,10 @@ export type GenerateConfig = Readonly<Omit<Options, 'numThreads'> & { numThreads
 export const generateCommand = defineCommand({
   name: 'generate',
   summary: 'let a trained model write',
-  examples: ['generate --load checkpoints --prompt "Once upon a time" --top-p 0.9'],
+  examples: [
+    'generate --load checkpoints --prompt "Once upon a time" --top-p 0.9',
+    'generate --load checkpoints --prompt "Once upon a time" --tensor-model-parallel-size 2',
+  ],
   schema,
   resolve(options: Options, given: Given): GenerateConfig {
     if (options.greedy) {
@@ -85,6 +96,7 @@ export const generateCommand = defineCommand({
         remedy: "Add --tokenizer-type TYPE, or leave both out to use the checkpoint's tokenizer.",
       });
     }
-    return { ...options, numThreads: threadsOrAll(options.numThreads) };
+    const share = Math.max(1, Math.floor(threadsOrAll(undefined) / options.tensorModelParallelSize));
+    return { ...options, numThreads: options.numThreads ?? share };
   },
 });

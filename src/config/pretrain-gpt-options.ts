@@ -64,7 +64,7 @@ export const pretrainGptSchema = z.object({
   globalBatchSize: flag(countSchema.optional(), {
     group: 'Training',
     help: 'samples of one update; gradients of its micro-batches are accumulated',
-    default: '--micro-batch-size',
+    default: '--micro-batch-size on each data-parallel rank',
   }),
   trainIters: flag(countSchema.default(300_000), { group: 'Training', help: 'updates in all, also over several runs' }),
   weightDecay: flag(z.number().min(0).default(0.01), {

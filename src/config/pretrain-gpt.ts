@@ -38,7 +38,8 @@ export const pretrainGptCommand = defineCommand({
     const config: PretrainGptConfig = {
       ...kept,
       maxPositionEmbeddings: options.maxPositionEmbeddings ?? options.seqLength,
-      globalBatchSize: options.globalBatchSize ?? options.microBatchSize,
+      globalBatchSize:
+        options.globalBatchSize ?? options.microBatchSize * dataParallelSize(options, options.nprocPerNode),
       minLr: options.minLr ?? Math.min(defaultMinLr, options.lr),
       lrDecayIters,
       lrWarmupIters: options.lrWarmupIters ?? Math.floor((lrWarmupFraction ?? defaultWarmupFraction) * lrDecayIters),
@@ -80,6 +81,10 @@ function checkModel(config: PretrainGptConfig): void {
     );
   }
 }
+
+/** Ranks that see different data. */
+export const dataParallelSize = (options: Pick<Options, 'tensorModelParallelSize'>, ranks: number): number =>
+  Math.max(1, Math.floor(ranks / options.tensorModelParallelSize));
 
 function checkParallelism(config: PretrainGptConfig): void {
   const { tensorModelParallelSize: t, nprocPerNode, numAttentionHeads, hiddenSize } = config;

@@ -7,7 +7,7 @@ import { launch } from '../../comm/launch.ts';
 import { underMpi } from '../../comm/mpi/launch.ts';
 import { runMpi } from '../../comm/mpi/run.ts';
 import { flagName } from '../../config/flag.ts';
-import type { PretrainGptConfig } from '../../config/pretrain-gpt.ts';
+import { dataParallelSize, type PretrainGptConfig } from '../../config/pretrain-gpt.ts';
 import { pretrainGpt } from '../../train/pretrain-gpt.ts';
 import type { PretrainRankData } from '../../train/pretrain-gpt-rank.ts';
 import { formatArguments } from '../../train/report/log-lines.ts';
@@ -59,7 +59,9 @@ async function pretrainUnderMpi(config: PretrainGptConfig, context: CommandConte
   await runMpi({ notify, report, exitCode: (error) => (error instanceof UsageError ? 2 : 1) }, async (rank) => {
     const share = Math.max(1, Math.floor(availableParallelism() / rank.localSize));
     const numThreads = context.given.has('numThreads') ? config.numThreads : share;
+    const samples = config.microBatchSize * dataParallelSize(config, rank.world.size);
+    const globalBatchSize = context.given.has('globalBatchSize') ? config.globalBatchSize : samples;
     const world = config.debugCollectives ? checkedCommunicator(rank.world) : rank.world;
-    await pretrainGpt({ ...config, numThreads }, streams, world);
+    await pretrainGpt({ ...config, numThreads, globalBatchSize }, streams, world);
   });
 }
