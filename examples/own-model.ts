@@ -30,16 +30,11 @@ class Adder {
 }
 
 /** Sample n is a function of n alone, so a resumed run sees the same data. */
-function batches(start: number) {
-  let consumedSamples = start;
-  const digit = (n: number): number => (Math.imul(n + 1, 0x9e3779b1) >>> 16) % modulus;
-  const sample = (n: number): [number, number] => [digit(2 * n), digit(2 * n + 1)];
-  return {
-    next: () => Array.from({ length: rows }, () => sample(consumedSamples++)),
-    get consumedSamples() {
-      return consumedSamples;
-    },
-  };
+function batches(consumedSamples: number) {
+  const sample = (n: number): [number, number] => [n % modulus, Math.floor(n / modulus) % modulus];
+  const next = (): [number, number][] => Array.from({ length: rows }, () => sample(stream.consumedSamples++));
+  const stream = { consumedSamples, next };
+  return stream;
 }
 
 function lossSum(pairs: [number, number][], model: Adder): Tensor {

@@ -1,4 +1,7 @@
-/** megatron-ts as a library: tensors and operators with automatic differentiation, layers, data, and `pretrain`. */
+/**
+ * megatron-ts as a library: tensors and operators with automatic differentiation, layers, data, `pretrain`, and ranks that
+ * split a model or its data: `launch(4, new URL('./rank.ts', import.meta.url), data)`, see docs/parallelism.md.
+ */
 
 export { Tape } from './autograd/tape.ts';
 export {
@@ -10,6 +13,17 @@ export {
   UsageError,
 } from './base/errors.ts';
 export { type Checkpoint, listCheckpoints, openCheckpoint } from './checkpoint/index.ts';
+export {
+  allReduce,
+  type CommStatistics,
+  type Communicator,
+  type Pending,
+  type ReduceOperation,
+} from './comm/communicator.ts';
+export { CollectiveError, RankFailure } from './comm/errors.ts';
+export { type LaunchOptions, launch } from './comm/launch.ts';
+export { agreeToStop, type RankFunction, type RankRun } from './comm/rank.ts';
+export { selfCommunicator } from './comm/self.ts';
 export * from './data/index.ts';
 export { type GenerateOptions, generateTokens } from './generate/generate.ts';
 export type { SamplingOptions } from './generate/sampling.ts';
@@ -35,7 +49,17 @@ export { weightedSum } from './ops/weighted-sum/op.ts';
 export { AdamW, type AdamWOptions } from './optim/adamw.ts';
 export { clipFactor, gradientNorm } from './optim/gradient-norm.ts';
 export { type LearningRateSchedule, learningRateAt } from './optim/learning-rate.ts';
+export { GradientReducer } from './parallel/data-parallel.ts';
+export { createRankGrid, type RankGrid, soloGrid } from './parallel/grid.ts';
+export { ColumnParallelLinear, type LinearSize, RowParallelLinear } from './parallel/layers.ts';
+export { copyToGroup, reduceFromGroup } from './parallel/mappings.ts';
 export { type Parameter, type ParameterSpec, Parameters } from './parallel/parameters.ts';
+export {
+  VocabParallelEmbedding,
+  type VocabularyPart,
+  type VocabularySize,
+  vocabParallelCrossEntropy,
+} from './parallel/vocabulary.ts';
 export type { Engine } from './tensor/engine.ts';
 export { createEngine, type EngineOptions } from './tensor/engines/select.ts';
 export { Tensor } from './tensor/tensor.ts';

@@ -113,6 +113,39 @@ describe('megatron generate', () => {
   });
 });
 
+describe('megatron generate on two ranks', () => {
+  const onTwo = (...args: string[]) => generate('--tensor-model-parallel-size', '2', ...args);
+
+  it('streams the text of one rank, letter by letter', async () => {
+    const greedy = ['--prompt', 'Ein naïver', '--greedy', '--tokens-to-generate', '40'];
+    const [one, two] = [await generate(...greedy), await onTwo(...greedy, '--debug-collectives')];
+    expect(two.code, two.stderr).toBe(0);
+    expect(two.stdout).toBe(one.stdout);
+    expect(two.pieces).toEqual(one.pieces);
+  });
+
+  it('draws the same tokens, sample after sample, and says where the positions end', async () => {
+    const drawn = ['--prompt', line, '--temperature', '0.8', '--num-samples', '2', '--tokens-to-generate', '500'];
+    const [one, two] = [await generate(...drawn), await onTwo(...drawn)];
+    expect(two.stdout).toBe(one.stdout);
+    expect(two.stderr).toBe(one.stderr);
+  });
+
+  it('refuses what one rank refuses, and a model that cannot be split', async () => {
+    const { code, stderr } = await onTwo('--prompt', 'a'.repeat(97));
+    expect([code, stderr]).toEqual([2, expect.stringContaining('97 tokens, the model 96 positions')]);
+    const three = await generate('--tensor-model-parallel-size', '3', '--prompt', 'Ein');
+    expect(three).toMatchObject({ code: 2, stdout: '' });
+    expect(three.stderr).toContain('cannot be split over 3 ranks\n--tensor-model-parallel-size can be 1, 2.');
+  });
+
+  it('says which rank found the checkpoint damaged or missing', async () => {
+    const load = join(folder.path, 'no');
+    const { code, stderr } = await megatron(['generate', '--load', load, '--tensor-model-parallel-size', '2']);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/rank \d failed: there is no checkpoint folder/)]);
+  });
+});
+
 describe('a checkpoint that cannot write', () => {
   const load = async (path: string) => {
     const { code, stderr, stdout } = await megatron(['generate', '--load', path, '--prompt', 'x']);

@@ -26,18 +26,39 @@ import {
   weightedSum,
 } from '../src/index.ts';
 
-describe('examples/own-model.ts', () => {
-  it('runs, and learns addition', { timeout: 120_000 }, async () => {
-    const example = fileURLToPath(new URL('../examples/own-model.ts', import.meta.url));
-    // threads that wait by spinning starve each other on a machine that tests something else meanwhile
-    const env = { ...process.env, OMP_WAIT_POLICY: 'passive' };
-    const run = spawn(process.execPath, [example], { stdio: ['ignore', 'pipe', 'pipe'], env });
-    const [stdout, stderr, [code]] = await Promise.all([text(run.stdout), text(run.stderr), once(run, 'exit')]);
-    expect(code, stderr).toBe(0);
-    const losses = [...stdout.matchAll(/^iteration \d+: loss ([\d.]+)$/gm)].map(([, loss]) => Number(loss));
+/** Runs an example to its end. @returns what it prints */
+async function runExample(name: string): Promise<string> {
+  const example = fileURLToPath(new URL(`../examples/${name}`, import.meta.url));
+  // threads that wait by spinning starve each other on a machine that tests something else meanwhile
+  const env = { ...process.env, OMP_WAIT_POLICY: 'passive' };
+  const run = spawn(process.execPath, [example], { stdio: ['ignore', 'pipe', 'pipe'], env });
+  const [stdout, stderr, [code]] = await Promise.all([text(run.stdout), text(run.stderr), once(run, 'exit')]);
+  expect(code, stderr).toBe(0);
+  return stdout;
+}
+
+const firstNumber = ([, number]: RegExpExecArray): number => Number(number);
+
+describe('examples', () => {
+  it('own-model.ts runs, and learns addition', { timeout: 120_000 }, async () => {
+    const losses = [...(await runExample('own-model.ts')).matchAll(/^iteration \d+: loss ([\d.]+)$/gm)].map(
+      firstNumber,
+    );
     expect(losses.length).toBeGreaterThanOrEqual(4);
     expect(losses.at(-1)).toBeLessThan(0.1);
     expect(losses[0]).toBeGreaterThan(losses.at(-1) ?? 0);
+  });
+
+  it('tensor-parallel.ts learns, and its losses on two ranks are those on one', { timeout: 120_000 }, async () => {
+    const printed = await runExample('tensor-parallel.ts');
+    const losses = [...printed.matchAll(/^iteration \d+: loss ([\d.]+) on one rank, [\d.]+ on two$/gm)].map(
+      firstNumber,
+    );
+    expect(losses).toHaveLength(4);
+    expect(losses.at(-1)).toBeLessThan((losses[0] ?? 0) / 3);
+    const worst = printed.match(/^largest relative difference of 40 losses: (\S+)$/m)?.[1];
+    // sums over two ranks are added in another order than over one
+    expect(Number(worst)).toBeLessThan(1e-5);
   });
 });
 

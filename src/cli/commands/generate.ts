@@ -1,62 +1,57 @@
-/** `megatron generate`: a trained model writes, token by token. */
+/** `megatron generate`: a trained model writes, token by token, on one rank, on threads or under MPI. */
 
 import { UsageError } from '../../base/errors.ts';
-import { type Checkpoint, openCheckpoint } from '../../checkpoint/index.ts';
+import { RankFailure } from '../../comm/errors.ts';
+import { launch } from '../../comm/launch.ts';
+import { type MpiLaunch, underMpi } from '../../comm/mpi/launch.ts';
+import { runMpi } from '../../comm/mpi/run.ts';
 import type { GenerateConfig } from '../../config/generate.ts';
-import { tokenizerSource } from '../../config/shared-flags.ts';
-import { createTokenizer } from '../../data/tokenizers/create-tokenizer.ts';
-import type { Tokenizer } from '../../data/tokenizers/tokenizer.ts';
-import { generateTokens } from '../../generate/generate.ts';
-import { GptModel } from '../../model/gpt.ts';
-import { createEngine } from '../../tensor/engines/select.ts';
-import { modelOfCheckpoint } from '../../train/gpt-architecture.ts';
-import { assertSameTokenizer, tokenizerOfCheckpoint } from '../../train/tokenizer-files.ts';
-import { loadWeights } from '../../train/training-checkpoint.ts';
-import type { CommandContext } from '../command-module.ts';
+import { generateText } from '../../generate/generate-text.ts';
+import type { CommandContext, TextStream } from '../command-module.ts';
+import { describeError } from '../run.ts';
 
-export async function run(config: GenerateConfig, { stdout, stderr }: CommandContext): Promise<undefined> {
-  using checkpoint = openCheckpoint(config.load);
-  const tokenizer = openTokenizer(config, checkpoint);
-  const { device, numThreads: threads } = config;
-  using engine = await createEngine({ device, threads, notify: (message) => stderr.write(`${message}\n`) });
-  const model = new GptModel(modelOfCheckpoint(checkpoint));
-  using parameters = model.parameters;
-  parameters.allocate(engine, { gradients: false });
-  loadWeights(checkpoint, parameters);
+export async function run(config: GenerateConfig, context: CommandContext): Promise<undefined> {
+  const mpi = underMpi();
+  if (mpi) await generateUnderMpi(config, context, mpi);
+  else if (config.tensorModelParallelSize > 1) await generateOnThreads(config, context);
+  else await generateText(config, context);
+}
 
-  const prompt = promptIds(config, tokenizer);
-  for (let sample = 0; sample < config.numSamples; sample++) {
-    if (config.numSamples > 1)
-      stdout.write(`${sample > 0 ? '\n' : ''}--- sample ${sample + 1} of ${config.numSamples}\n`);
-    stdout.write(config.prompt ?? '');
-    // a token may end inside a character, so the bytes are decoded as a stream
-    const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-    const options = { ...config, sample, endOfDocument: tokenizer.endOfDocument };
-    let count = 0;
-    for (const id of generateTokens(model, prompt, options)) {
-      stdout.write(decoder.decode(tokenizer.decodeBytes(id), { stream: true }));
-      count++;
-    }
-    stdout.write(`${decoder.decode()}\n`);
-    // the last token needs no position: nothing follows it
-    if (prompt.length + count > model.config.maxPositionEmbeddings && count < config.tokensToGenerate) {
-      stderr.write(`stopped after ${count} tokens: the model has ${model.config.maxPositionEmbeddings} positions\n`);
-    }
+async function generateOnThreads(config: GenerateConfig, { stdout, stderr }: CommandContext): Promise<void> {
+  // the sources run as .ts and the package as .js
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const module = new URL(`../../generate/generate-text-rank.${extension}`, import.meta.url);
+  // a rank writes whole characters, so its pieces can be decoded one by one
+  const decoded = (stream: TextStream) => ({
+    write: (bytes: Uint8Array) => stream.write(Buffer.from(bytes).toString()),
+  });
+  try {
+    await launch(config.tensorModelParallelSize, module, config, {
+      ...{ debugCollectives: config.debugCollectives, threadsPerRank: config.numThreads },
+      ...{ stdout: decoded(stdout), stderr: decoded(stderr) },
+    });
+  } catch (error) {
+    // what the user asked for is as wrong on one rank as on all
+    throw error instanceof RankFailure && error.cause instanceof UsageError ? error.cause : error;
   }
 }
 
-function openTokenizer(config: GenerateConfig, checkpoint: Checkpoint): Tokenizer {
-  const { tokenizerType } = config;
-  if (tokenizerType === undefined) return tokenizerOfCheckpoint(checkpoint);
-  const tokenizer = createTokenizer(tokenizerSource({ ...config, tokenizerType }));
-  assertSameTokenizer(checkpoint, tokenizer);
-  return tokenizer;
-}
-
-function promptIds(config: GenerateConfig, tokenizer: Tokenizer): Int32Array {
-  if (config.prompt) return tokenizer.encode(config.prompt);
-  if (tokenizer.endOfDocument === undefined) {
-    throw new UsageError('this tokenizer has no end-of-document token to begin with', { remedy: 'Give a --prompt.' });
-  }
-  return Int32Array.of(tokenizer.endOfDocument);
+async function generateUnderMpi(config: GenerateConfig, context: CommandContext, launch: MpiLaunch): Promise<void> {
+  const { stderr, given } = context;
+  const notify = (message: string): void => void stderr.write(`${message}\n`);
+  const report = (error: unknown): void => void stderr.write(describeError(error, config.debug));
+  const exitCode = (error: unknown): number => (error instanceof UsageError ? 2 : 1);
+  const { debugCollectives, tensorModelParallelSize: size } = config;
+  await runMpi({ launch, notify, report, exitCode, debugCollectives }, async ({ world, threads }) => {
+    if (world.size !== size) {
+      throw new UsageError(
+        `${launch.launcher} started ${world.size} ranks, and --tensor-model-parallel-size is ${size}`,
+        {
+          remedy: `All ranks split one model: write --tensor-model-parallel-size ${world.size}.`,
+        },
+      );
+    }
+    const numThreads = given.has('numThreads') ? config.numThreads : threads;
+    await generateText({ ...config, numThreads }, context, world);
+  });
 }
