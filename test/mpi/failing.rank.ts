@@ -106,12 +106,14 @@ const ways: Record<string, (world: Communicator, tensor: (size: number) => Tenso
 
 const way = ways[how];
 if (!way) throw new UsageError(`no such way to fail: ${how}`);
-await runMpi(
-  { report: reportFailure, exitCode: (error) => (error instanceof UsageError ? 2 : 1) },
-  async ({ world }) => {
-    const engine = createReferenceEngine();
-    process.stdout.write(`rank ${world.rank} works\n`);
-    await way(world, (size) => Tensor.zeros(engine, [size], { dtype: 'f32' }));
-  },
-);
+const options = {
+  report: reportFailure,
+  exitCode: (error: unknown) => (error instanceof UsageError ? 2 : 1),
+  debugCollectives: how === 'mismatch',
+};
+await runMpi(options, async ({ world }) => {
+  const engine = createReferenceEngine();
+  process.stdout.write(`rank ${world.rank} works\n`);
+  await way(world, (size) => Tensor.zeros(engine, [size], { dtype: 'f32' }));
+});
 process.stdout.write('survived\n');

@@ -119,17 +119,19 @@ if [[ -n $kill ]]; then
     echo "hosts.sh: the run ended before it printed \"$after\"" >&2
     exit 1
   done
-  sleep 0.5
+  mapfile -t left < <(ranks_of "$first")
+  mapfile -t lost < <(ranks_of "$second")
+  [[ ${#left[@]} -gt 0 && ${#lost[@]} -gt 0 ]] || { echo 'hosts.sh: a host has no ranks' >&2 && exit 1; }
   began=$(date +%s%N)
   case $kill in
-    ranks) ranks_of "$second" | xargs -r kill -KILL ;; # the launcher's daemon lives on
+    ranks) kill -KILL "${lost[@]}" ;; # the launcher's daemon lives on
     host) kill -KILL "$second" ;;
     link) nsenter -t "$second" --net ip link set "${link}b" down ;;
     *) echo "hosts.sh: --kill $kill" >&2 && exit 2 ;;
   esac
   patience=$([[ $kill == link ]] && echo 60 || echo 15)
-  until [[ -z $(ranks_of "$first") ]]; do
-    sleep 0.1
+  while kill -0 "${left[@]}" 2>/dev/null; do
+    sleep 0.05
     [[ $(date +%s%N) -lt $((began + patience * 1000000000)) ]] && continue
     echo "hosts.sh: the ranks go on $patience s after losing the second host" >&2
     exit 1
