@@ -1,5 +1,6 @@
 /** Our float32 matrix products (engine, checks and FFI included) against oneDNN called directly, taking turns. */
 
+import { loadavg } from 'node:os';
 import { EngineError } from '../src/base/errors.ts';
 import { findOneDnn } from '../src/ffi/libraries.ts';
 import { type NativeFunction, openLibrary } from '../src/ffi/native.ts';
@@ -47,6 +48,7 @@ export async function gemmBenchmark(args: readonly string[]): Promise<void> {
       ours: median(rows.map((row) => row.oursToOneDnn)),
       ownKernel: median(rows.map((row) => row.ownToOneDnn)),
     },
+    load: loadavg(),
     options,
     engine: engine.backend.description,
     shapes: rows,

@@ -2,11 +2,15 @@
 
 import { messageOf } from '../src/base/errors.ts';
 import { gemmBenchmark } from './gemm.ts';
+import { parityBenchmark } from './parity.ts';
+import { scalingBenchmark } from './scaling.ts';
 import { trainBenchmark } from './train.ts';
 
 const benchmarks: Record<string, { readonly help: string; readonly run: (args: readonly string[]) => Promise<void> }> =
   {
     gemm: { help: 'our matrix products against oneDNN called directly', run: gemmBenchmark },
+    parity: { help: 'how far the results of all layouts are apart, on threads and under MPI', run: parityBenchmark },
+    scaling: { help: "the paper's weak and strong scaling on this machine, as JSON and SVG", run: scalingBenchmark },
     train: { help: 'whole training steps; --peer torch runs PyTorch in turn', run: trainBenchmark },
   };
 

@@ -1,5 +1,6 @@
 /** Whole training steps of a GPT-2 model, ours and PyTorch's taking turns. */
 
+import { loadavg } from 'node:os';
 import { UsageError } from '../src/base/errors.ts';
 import { gptConfig, paddedVocabSize } from '../src/model/config.ts';
 import { GptModel } from '../src/model/gpt.ts';
@@ -45,6 +46,7 @@ export async function trainBenchmark(args: readonly string[]): Promise<void> {
     const perSecond = (tokens * 1000) / ms;
     return {
       medianStepMs: ms,
+      bestStepMs: Math.min(...milliseconds),
       tokensPerSecond: perSecond,
       modelTflops: (perSecond * ours.modelFlops) / 1e12,
       palmTflops: (perSecond * ours.palmFlops) / 1e12,
@@ -52,7 +54,13 @@ export async function trainBenchmark(args: readonly string[]): Promise<void> {
     };
   };
   report(`train-${options.model}-b${batch}-s${seq}-d${options.dropout}${peer ? `-torch-${options.mode}` : ''}`, {
-    ...(peer ? { speedRatioToTorch: median(times.torch) / median(times.ours) } : {}),
+    ...(peer
+      ? {
+          speedRatioToTorch: median(times.torch) / median(times.ours),
+          speedRatioOfBestSteps: Math.min(...times.torch) / Math.min(...times.ours),
+        }
+      : {}),
+    load: loadavg(),
     options,
     engine: engine.backend.description,
     ours: {

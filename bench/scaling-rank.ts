@@ -1,0 +1,142 @@
+/** A rank of the scaling benchmark: holds its part of every configuration's model, and steps them in turn. */
+
+import type { Communicator } from '../src/comm/communicator.ts';
+import type { RankFunction } from '../src/comm/rank.ts';
+import { gptConfig } from '../src/model/config.ts';
+import { GptModel } from '../src/model/gpt.ts';
+import { AdamW } from '../src/optim/adamw.ts';
+import { GradientReducer } from '../src/parallel/data-parallel.ts';
+import { createRankGrid } from '../src/parallel/grid.ts';
+import type { Engine } from '../src/tensor/engine.ts';
+import { createEngine } from '../src/tensor/engines/select.ts';
+import { countLossTerms, gptLossSum } from '../src/train/gpt-loss.ts';
+import { trainStep } from '../src/train/step.ts';
+import { timed } from './measure.ts';
+
+/** A model and how it is laid out. */
+export interface Configuration {
+  readonly tensor: number;
+  readonly data: number;
+  readonly layers: number;
+  readonly hidden: number;
+  readonly heads: number;
+}
+
+export interface ScalingWork {
+  readonly configurations: readonly Configuration[];
+  /** Samples of each data-parallel rank, their length, and the vocabulary. */
+  readonly batch: number;
+  readonly seq: number;
+  readonly vocabulary: number;
+  readonly dropout: number;
+  readonly rounds: number;
+  /** Threads of a rank's engine. */
+  readonly threads: number;
+}
+
+export interface ConfigurationTimes {
+  /** Parameters of the whole model. */
+  readonly parameters: number;
+  /** Milliseconds of every step, of the slowest rank. */
+  readonly steps: readonly number[];
+  /** Milliseconds of every step that the ranks spent in collectives, their mean: transfer, reduction and waiting for each other. */
+  readonly collectives: readonly number[];
+  /** Of one step. */
+  readonly collectiveCalls: number;
+  readonly collectiveBytes: number;
+  readonly engine: string;
+}
+
+const warmUp = 2;
+
+const rank: RankFunction<ScalingWork, ConfigurationTimes[]> = async (world, work) => {
+  using engine = await createEngine({ threads: work.threads });
+  const { configurations, rounds } = work;
+  const runs = configurations.map((one) => {
+    const ranks = one.tensor * one.data;
+    // all ranks take part in the split, some of them only to be left out
+    const group = world.split(world.rank < ranks ? 0 : 1, world.rank, `${ranks} workers`);
+    return world.rank < ranks ? prepare(engine, group, one, work) : undefined;
+  });
+  const times = configurations.map(() => ({ steps: [] as number[], collectives: [] as number[] }));
+  for (let round = -warmUp; round < rounds; round++) {
+    for (const [index, run] of runs.entries()) {
+      world.barrier();
+      // a rank without a part sleeps in the next call
+      const before = run?.collectives().seconds ?? 0;
+      const milliseconds = run ? timed(run.step) : 0;
+      const inside = run ? (run.collectives().seconds - before) * 1000 : 0;
+      const all = world.exchange([milliseconds, inside] as const);
+      if (round < 0) continue;
+      const { tensor, data } = configurations[index] as Configuration;
+      times[index]?.steps.push(Math.max(...all.map(([step]) => step)));
+      times[index]?.collectives.push(all.reduce((sum, [, seconds]) => sum + seconds, 0) / (tensor * data));
+    }
+    if (world.rank === 0) {
+      const last = times.map(({ steps }) => `${steps.at(-1)?.toFixed(0) ?? '–'} ms`);
+      process.stderr.write(`${round < 0 ? 'warming up' : `round ${round + 1}/${rounds}: ${last.join(', ')}`}\n`);
+    }
+  }
+  const found = runs.map((run, i) => {
+    const { steps = [], collectives = [] } = times[i] ?? {};
+    const { calls = 0, bytes = 0 } = run?.collectives() ?? {};
+    const perStep = (total: number): number => Math.round(total / (rounds + warmUp));
+    return {
+      ...{ parameters: run?.parameters ?? 0, steps, collectives, engine: engine.backend.description },
+      ...{ collectiveCalls: perStep(calls), collectiveBytes: perStep(bytes) },
+    };
+  });
+  for (const run of runs) run?.[Symbol.dispose]();
+  return found;
+};
+
+export default rank;
+
+function prepare(engine: Engine, group: Communicator, configuration: Configuration, work: ScalingWork) {
+  const { tensor, layers, hidden, heads } = configuration;
+  const { batch, seq, vocabulary, dropout } = work;
+  const grid = createRankGrid(group, tensor);
+  const sizes = { numLayers: layers, hiddenSize: hidden, numAttentionHeads: heads, maxPositionEmbeddings: seq };
+  const model = new GptModel(
+    gptConfig({ ...sizes, vocabSize: vocabulary, attentionDropout: dropout, hiddenDropout: dropout }),
+    grid.tensor,
+  );
+  const { parameters } = model;
+  parameters.allocate(engine);
+  parameters.initialize(1234);
+  const optimizer = new AdamW(parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 });
+  const reducer = new GradientReducer(parameters, grid.data);
+  // each data-parallel rank has samples of its own
+  let state = grid.data.rank + 1;
+  const draw = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state >>> 8) % vocabulary;
+  };
+  const count = batch * seq;
+  const micro = {
+    ...{ microBatchSize: batch, seqLength: seq, firstKey: undefined, firstSample: batch * grid.data.rank },
+    tokens: Int32Array.from({ length: count }, draw),
+    labels: Int32Array.from({ length: count }, draw),
+    lossMask: new Float32Array(count).fill(1),
+    positionIds: Int32Array.from({ length: count }, (_, i) => i % seq),
+  };
+  const stream = { next: () => micro, consumedSamples: 0 };
+  const task = {
+    ...{ engine, grid, parameters, trainBatches: () => stream, validationBatches: () => undefined },
+    ...{ testBatches: () => undefined, countTerms: countLossTerms },
+    forwardStep: (one: typeof micro, training: boolean) => gptLossSum(engine, model, one, training),
+  };
+  const groups = [...new Set([group, grid.tensor, grid.data])];
+  const sum = (key: 'seconds' | 'calls' | 'bytes'): number =>
+    groups.reduce((total, { statistics, size }) => total + (size > 1 ? statistics[key] : 0), 0);
+  return {
+    parameters: parameters.count,
+    step: (): void => void trainStep(task, stream, 1, optimizer, { learningRate: 1e-4, clipGrad: 1 }, reducer),
+    collectives: () => ({ seconds: sum('seconds'), calls: sum('calls'), bytes: sum('bytes') }),
+    [Symbol.dispose]() {
+      reducer[Symbol.dispose]();
+      optimizer[Symbol.dispose]();
+      parameters[Symbol.dispose]();
+    },
+  };
+}
