@@ -73,6 +73,10 @@ function suite(mpi: TestedMpi): void {
 
   it('ranks that disagree hear of it', async () => {
     expect((await fail('sizes')).errors).toEqual([expect.stringMatching(/rank 0: receive of f32 \[9\] from rank 1/)]);
+    expect((await fail('deadlock')).errors).toEqual([
+      'megatron: rank 0: the ranks wait for each other in vain: rank 0 in an all-reduce (sum) of 1000 elements among ranks 0, 1, 2; ' +
+        'rank 1 in a barrier (0 B) among ranks 0, 1, 2; rank 2 in an all-reduce (sum) of 1000 elements among ranks 0, 1, 2',
+    ]);
     const { errors, all } = await fail('mismatch');
     expect(errors.length).toBe(1);
     expect(all).toMatch(/rank 0: all-reduce sum f32 \[1000\]/);

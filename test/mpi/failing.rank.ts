@@ -12,6 +12,11 @@ import { reportFailure } from './report.ts';
 const [how = '', culprit = '1'] = process.argv.slice(2);
 const faulty = (world: Communicator): boolean => world.rank === Number(culprit);
 
+function differ(world: Communicator, tensor: (size: number) => Tensor): void {
+  if (faulty(world)) world.barrier();
+  else allReduce(world, tensor(1000));
+}
+
 /** What ranks do; the collectives work on [1000] and [100000] floats. */
 const ways: Record<string, (world: Communicator, tensor: (size: number) => Tensor) => void | Promise<void>> = {
   /** One rank throws between two collectives; the others are in the second, or on their way to it. */
@@ -71,11 +76,9 @@ const ways: Record<string, (world: Communicator, tensor: (size: number) => Tenso
     world.barrier();
     if (!faulty(world)) allReduce(world, tensor(1000));
   },
-  /** One makes another call than the others; with --debug-collectives. */
-  mismatch(world, tensor) {
-    if (faulty(world)) world.barrier();
-    else allReduce(world, tensor(1000));
-  },
+  /** One makes another call than the others; with --debug-collectives, and without. */
+  mismatch: differ,
+  deadlock: differ,
   /** One receives other than was sent. */
   sizes(world, tensor) {
     if (faulty(world)) world.send(tensor(10), 0);
@@ -110,6 +113,7 @@ const options = {
   report: reportFailure,
   exitCode: (error: unknown) => (error instanceof UsageError ? 2 : 1),
   debugCollectives: how === 'mismatch',
+  deadlockSeconds: 2,
 };
 await runMpi(options, async ({ world }) => {
   const engine = createReferenceEngine();

@@ -57,6 +57,12 @@ export function mpiGroup(process: MpiProcess, group: MpiGroup): Communicator {
         remedy: 'Every rank of a group must make the same calls in the same order.',
       });
     }
+    if (status === shimStatus.deadlock) {
+      throw new CollectiveError(process.shim.lastError(), {
+        remedy:
+          'Every rank of a group must make the same calls in the same order; --debug-collectives shows where they part.',
+      });
+    }
     throw new EngineError(`${what()} in the ${label}: ${process.shim.lastError()}`);
   };
 

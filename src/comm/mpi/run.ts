@@ -4,7 +4,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { EngineError, MegatronError } from '../../base/errors.ts';
 import { checkedCommunicator } from '../checked.ts';
 import type { Communicator } from '../communicator.ts';
-import { RankFailure } from '../errors.ts';
+import { CollectiveError, RankFailure } from '../errors.ts';
 import type { RankRun } from '../rank.ts';
 import { mpiGroup } from './communicator.ts';
 import { announcements, endTogether } from './failure.ts';
@@ -19,6 +19,8 @@ export interface MpiOptions {
   readonly notify?: (message: string) => void;
   /** Checks before each collective that all ranks make the same call. */
   readonly debugCollectives?: boolean;
+  /** When every rank has waited this long without a move, they wait for each other in vain. 30 where not given. */
+  readonly deadlockSeconds?: number;
 }
 
 /** This process's place in the run. */
@@ -66,7 +68,8 @@ export async function joinMpi(options: MpiOptions = {}): Promise<MpiMembership> 
     });
   }
   const facts = new Int32Array(4);
-  if (shim.call('init', facts) !== shimStatus.fine) throw new EngineError(`MPI did not come up: ${shim.lastError()}`);
+  if (shim.call('init', facts, options.deadlockSeconds ?? 30) !== shimStatus.fine)
+    throw new EngineError(`MPI did not come up: ${shim.lastError()}`);
   const [rank = 0, size = 1, localRank = 0, localSize = 1] = facts;
   if (launch.size !== undefined && size !== launch.size) {
     shim.call('finalize');
@@ -89,7 +92,9 @@ export async function joinMpi(options: MpiOptions = {}): Promise<MpiMembership> 
     library: shim.version,
     shim,
     leave() {
-      if (shim.call('leave') === shimStatus.peerFailed) throw peerFailure();
+      const status = shim.call('leave');
+      if (status === shimStatus.peerFailed) throw peerFailure();
+      if (status !== shimStatus.fine) throw new CollectiveError(`leaving the run: ${shim.lastError()}`);
       if (shim.call('finalize') !== shimStatus.fine) throw new EngineError(`MPI did not end: ${shim.lastError()}`);
     },
   };

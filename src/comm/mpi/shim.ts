@@ -7,12 +7,12 @@ import { type NativeFunction, type NativeType, type NativeValue, openLibrary } f
 import type { MpiInstallation } from './find.ts';
 
 /** What the shim's functions report; see shim.cpp. */
-export const shimStatus = { fine: 0, peerFailed: 1, mpiFailed: 2, sizesDiffer: 3, peerLeft: 4 } as const;
+export const shimStatus = { fine: 0, peerFailed: 1, mpiFailed: 2, sizesDiffer: 3, peerLeft: 4, deadlock: 5 } as const;
 
 /** Parameters of the functions that return a status or a number. */
 const functions = {
   recover_socket: [],
-  init: ['pointer'],
+  init: ['pointer', 'double'],
   start_all_reduce: ['int32', 'pointer', 'int64', 'int32', 'int32', 'pointer'],
   finish: ['int64'],
   reduce_scatter: ['int32', 'pointer', 'pointer', 'int64', 'int32'],

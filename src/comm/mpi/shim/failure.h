@@ -1,13 +1,15 @@
 // How ranks learn that one of them failed: the failing rank sends its words to every other rank on a communicator of their own,
-// and everyone who waits for anything looks there.
+// and everyone who waits for anything looks there. Who waits for long tells rank 0, which knows when all do.
 #pragma once
 #include <sched.h>
 #include <time.h>
 
+#include <algorithm>
+
 #include "keepalive.h"
 #include "state.h"
 
-constexpr int announcementTag = 1, acknowledgementTag = 2, leavingTag = 3;
+constexpr int announcementTag = 1, acknowledgementTag = 2, leavingTag = 3, waitingTag = 4;
 // What a rank sent before it left arrives within this time.
 constexpr double secondsOnTheWay = 1.5;
 
@@ -36,6 +38,10 @@ inline void listen() {
       s.anyLeft = true;
       continue;
     }
+    if (status.MPI_TAG == waitingTag) {
+      s.longWaits[source] = {std::move(text), secondsNow()};
+      continue;
+    }
     s.heard[source] = 1;
     if (status.MPI_TAG == announcementTag) s.announcements.push_back({status.MPI_SOURCE, std::move(text)});
   }
@@ -62,7 +68,7 @@ class Patience {
       return looks % 100 == 0;
     }
     if (looks == 2000) begun = secondsNow();
-    const double waited = secondsNow() - begun;
+    waited = secondsNow() - begun;
     if (waited < 0.002) {
       sched_yield();
       return looks % 100 == 0;
@@ -77,9 +83,11 @@ class Patience {
     return true;
   }
 
+  double seconds() const { return waited; }
+
  private:
   int64_t looks = 0;
-  double begun = 0, nextCheck = 1;
+  double begun = 0, waited = 0, nextCheck = 1;
 };
 
 inline void throwIfFailed() {
@@ -89,16 +97,58 @@ inline void throwIfFailed() {
   throw PeerFailed{};
 }
 
-// Calls `done` until it returns true. `peerThatLeft` names a rank that this waits for although its work is over, or -1.
-// Throws PeerFailed when another rank announces a failure.
-template <class Done, class PeerThatLeft>
-void waitUntil(Done done, PeerThatLeft peerThatLeft) {
+// What rank 0 shall know of us: where we have waited for long, or (empty) that we go on.
+inline void tellOfWait(const std::string& text) {
+  State& s = state();
+  if (s.rank == 0) {
+    s.longWaits[0] = {text, secondsNow()};
+  } else {
+    tell(0, waitingTag, text);
+  }
+}
+
+// On rank 0. A message between two ranks that wait would have arrived meanwhile.
+inline void throwIfDeadlocked() {
+  State& s = state();
+  double last = 0;
+  for (const LongWait& one : s.longWaits) {
+    if (one.text.empty()) return;
+    last = std::max(last, one.since);
+  }
+  if (secondsNow() - last < s.patience / 3) return;
+  s.lastError = "the ranks wait for each other in vain:";
+  for (size_t rank = 0; rank < s.longWaits.size(); ++rank) {
+    s.lastError += (rank == 0 ? " rank " : "; rank ") + std::to_string(rank) + " in " + s.longWaits[rank].text;
+  }
+  throw Deadlock{};
+}
+
+// Something to wait for.
+struct Awaited {
+  virtual ~Awaited() = default;
+  // A rank of the world that this waits for although its work is over, or -1.
+  virtual int peerThatLeft() const { return -1; }
+  virtual std::string text() const = 0;
+  // How much has to travel: slow networks take their time.
+  virtual double bytes() const { return 0; }
+};
+
+// Calls `done` until it returns true. Throws PeerFailed when another rank announces a failure, PeerLeft, HostSilent, Deadlock.
+template <class Done>
+void waitUntil(const Awaited& awaited, Done done) {
+  constexpr double slowestBytesPerSecond = 20e6;
+  State& s = state();
   Patience patience;
+  bool told = false;
   while (!done()) {
     if (!patience.rest()) continue;
     throwIfFailed();
-    if (!state().anyLeft) continue;
-    const int rank = peerThatLeft();
-    if (rank >= 0) throw PeerLeft{rank};
+    const int gone = s.anyLeft ? awaited.peerThatLeft() : -1;
+    if (gone >= 0) throw PeerLeft{gone};
+    if (patience.seconds() < s.patience + awaited.bytes() / slowestBytesPerSecond) continue;
+    if (!told) tellOfWait(awaited.text());
+    told = true;
+    if (s.rank == 0) throwIfDeadlocked();
   }
+  if (told) tellOfWait("");
 }

@@ -105,26 +105,44 @@ class Messages {
   std::vector<MPI_Status> statuses;
 };
 
-struct Operation {
-  virtual ~Operation() = default;
+// "among ranks 0, 2": numbers in the world.
+inline std::string membersOf(const Group& group) {
+  std::string text = "among ranks ";
+  for (int rank = 0; rank < group.size && rank < 8; ++rank) {
+    text += (rank == 0 ? "" : ", ") + std::to_string(group.worldRanks[static_cast<size_t>(rank)]);
+  }
+  return group.size > 8 ? text + " …" : text;
+}
+
+struct Operation : Awaited {
   // Does what can be done without waiting; true when all is done. Not called again after that.
   virtual bool advance() = 0;
-  virtual int peerThatLeft() const = 0;
   bool finished = false;
 };
 
 // A step that is begun as a whole: gathers, broadcasts, barriers, point-to-point messages.
 struct Step : Operation {
+  Step(const Group& group, const char* name, int64_t size, int peer = -1) : group(group), name(name), size(size), peer(peer) {}
   Messages messages;
   bool advance() override { return messages.done(); }
   int peerThatLeft() const override { return messages.peerThatLeft(); }
+  std::string text() const override {
+    return name + (peer < 0 ? "" : std::to_string(peer)) + " (" + std::to_string(size) + " B) " + membersOf(group);
+  }
+  double bytes() const override { return static_cast<double>(size); }
+
+ private:
+  const Group& group;
+  const std::string name;
+  const int64_t size;
+  const int peer;
 };
 
 inline int nextTag(Group& group) { return static_cast<int>(group.sequence++ % 4096) * 4; }
 
 // output[offsets[r] … offsets[r + 1]) = the bytes of rank r.
 inline std::unique_ptr<Step> beginGather(Group& group, const void* input, void* output, const int64_t* offsets) {
-  auto step = std::make_unique<Step>();
+  auto step = std::make_unique<Step>(group, "a gather", offsets[group.size]);
   const int tag = nextTag(group);
   char* to = static_cast<char*>(output);
   for (int i = 1; i < group.size; ++i) {
@@ -173,6 +191,11 @@ class Reduction : public Operation {
     const int rank = slots[0].messages.peerThatLeft();
     return rank >= 0 ? rank : slots[1].messages.peerThatLeft();
   }
+  std::string text() const override {
+    const char* name = !share ? "a reduce-scatter of " : operation == reduceMax ? "an all-reduce (max) of " : "an all-reduce (sum) of ";
+    return name + std::to_string(count) + " elements " + membersOf(group);
+  }
+  double bytes() const override { return static_cast<double>(count * element); }
 
  private:
   enum Phase { idle, collecting, sharing };

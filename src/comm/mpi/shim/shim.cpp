@@ -1,9 +1,7 @@
 // What TypeScript calls: plain C functions over the MPI that this was compiled against. All are called by one thread.
 //
-// Functions that can fail return 0 when all went well, 1 when another rank announced its failure, 2 when MPI itself reported an
-// error, whose words `megatron_mpi_last_error` then holds, 3 when a message was longer or shorter than expected, and 4 when the rank that
-// `megatron_mpi_culprit` tells has ended its work without doing its part.
-#include "failure.h"
+// Functions that can fail return a Status of border.h.
+#include "border.h"
 #include "operations.h"
 #include "pmi.h"
 
@@ -13,39 +11,6 @@ State& state() {
 }
 
 namespace {
-
-enum Status : int32_t { fine = 0, peerFailed = 1, mpiFailed = 2, sizesDiffer = 3, peerLeft = 4 };
-
-template <class Body>
-int32_t guarded(Body body) {
-  try {
-    body();
-    return fine;
-  } catch (const PeerFailed&) {
-    return peerFailed;
-  } catch (const HostSilent& host) {
-    state().lastError = "the host " + host.address + " has not answered for " + std::to_string(secondsOfSilence) + " s";
-  } catch (const PeerLeft& left) {
-    state().culprit = left.rank;
-    return peerLeft;
-  } catch (const MpiError& error) {
-    char text[MPI_MAX_ERROR_STRING];
-    int length = 0, kind = MPI_SUCCESS;
-    MPI_Error_class(error.code, &kind);
-    if (kind == MPI_ERR_TRUNCATE) return sizesDiffer;
-    if (MPI_Error_string(error.code, text, &length) != MPI_SUCCESS) length = 0;
-    state().lastError = std::string(error.call) + " failed: " + std::string(text, static_cast<size_t>(length));
-  } catch (const std::exception& error) {
-    state().lastError = error.what();
-  }
-  return mpiFailed;
-}
-
-void copyText(const std::string& text, char* buffer, int64_t capacity) {
-  const size_t size = std::min(text.size(), static_cast<size_t>(capacity - 1));
-  std::memcpy(buffer, text.data(), size);
-  buffer[size] = '\0';
-}
 
 Group& groupOf(int32_t index) { return *state().groups[static_cast<size_t>(index)]; }
 
@@ -83,12 +48,10 @@ Operation* launch(std::unique_ptr<Operation> operation) {
 }
 
 void finish(Operation* operation) {
-  waitUntil(
-      [&] {
-        advanceAll();
-        return operation->finished;
-      },
-      [&] { return operation->peerThatLeft(); });
+  waitUntil(*operation, [&] {
+    advanceAll();
+    return operation->finished;
+  });
   auto& active = state().active;
   active.erase(std::find_if(active.begin(), active.end(), [&](const auto& one) { return one.get() == operation; }));
 }
@@ -109,8 +72,8 @@ extern "C" {
 // Makes sure that MPICH's launcher can be reached; 1 when it cannot.
 int32_t megatron_mpi_recover_socket() { return recoverPmiSocket(); }
 
-// facts: rank, size, rank on this host, ranks on this host.
-int32_t megatron_mpi_init(int32_t* facts) {
+// facts: rank, size, rank on this host, ranks on this host. patience: seconds after which a wait may be part of a deadlock.
+int32_t megatron_mpi_init(int32_t* facts, double patience) {
   return guarded([&] {
     State& s = state();
     int provided = 0;
@@ -130,6 +93,8 @@ int32_t megatron_mpi_init(int32_t* facts) {
     s.size = group.size;
     s.heard.assign(static_cast<size_t>(s.size), 0);
     s.left.assign(static_cast<size_t>(s.size), 0);
+    s.longWaits.resize(static_cast<size_t>(s.size));
+    s.patience = patience;
     facts[0] = s.rank;
     facts[1] = s.size;
     facts[2] = s.localRank;
@@ -170,7 +135,7 @@ int32_t megatron_mpi_gather(int32_t group, const void* input, void* output, cons
 
 int32_t megatron_mpi_broadcast(int32_t group, void* data, int64_t bytes, int32_t root) {
   return runStep([&] {
-    auto step = std::make_unique<Step>();
+    auto step = std::make_unique<Step>(groupOf(group), "a broadcast", bytes);
     step->messages.broadcast(groupOf(group), data, bytes, root);
     return step;
   });
@@ -178,7 +143,7 @@ int32_t megatron_mpi_broadcast(int32_t group, void* data, int64_t bytes, int32_t
 
 int32_t megatron_mpi_barrier(int32_t group) {
   return runStep([&] {
-    auto step = std::make_unique<Step>();
+    auto step = std::make_unique<Step>(groupOf(group), "a barrier", 0);
     step->messages.barrier(groupOf(group));
     return step;
   });
@@ -186,7 +151,7 @@ int32_t megatron_mpi_barrier(int32_t group) {
 
 int32_t megatron_mpi_send(int32_t group, const void* data, int64_t bytes, int32_t to) {
   return runStep([&] {
-    auto step = std::make_unique<Step>();
+    auto step = std::make_unique<Step>(groupOf(group), "a send to rank ", bytes, to);
     step->messages.sendWhenReceived(groupOf(group), data, bytes, to, userTag);
     return step;
   });
@@ -194,7 +159,7 @@ int32_t megatron_mpi_send(int32_t group, const void* data, int64_t bytes, int32_
 
 int32_t megatron_mpi_receive(int32_t group, void* data, int64_t bytes, int32_t from) {
   return runStep([&] {
-    auto step = std::make_unique<Step>();
+    auto step = std::make_unique<Step>(groupOf(group), "a receive from rank ", bytes, from);
     step->messages.receive(groupOf(group), data, bytes, from, userTag, true);
     return step;
   });
@@ -244,12 +209,13 @@ int32_t megatron_mpi_leave() {
       if (rank != s.rank) tell(rank, leavingTag, "");
     }
     s.left[s.rank] = secondsNow();
-    waitUntil(
-        [&] {
-          listen();
-          return std::all_of(s.left.begin(), s.left.end(), [](double time) { return time != 0; });
-        },
-        [] { return -1; });
+    struct End : Awaited {
+      std::string text() const override { return "the end of the run"; }
+    };
+    waitUntil(End{}, [&] {
+      listen();
+      return std::all_of(s.left.begin(), s.left.end(), [](double time) { return time != 0; });
+    });
   });
 }
 

@@ -25,6 +25,9 @@ struct PeerLeft {
   int rank;
 };
 
+// All ranks wait, and none has moved for long.
+struct Deadlock {};
+
 // A host that ranks run on does not answer any more.
 struct HostSilent {
   std::string address;
@@ -43,6 +46,12 @@ struct Announcement {
   std::string text;
 };
 
+// What a rank has waited in for long, as rank 0 knows it; empty where it works.
+struct LongWait {
+  std::string text;
+  double since = 0;
+};
+
 struct Operation;
 
 struct State {
@@ -56,6 +65,8 @@ struct State {
   std::vector<char> heard;                         // ranks that announced a failure, or acknowledged ours
   std::vector<double> left;                        // when we learned that a rank's work is over; 0: it is not
   bool anyLeft = false;
+  double patience = 30;             // seconds of waiting that others are told of
+  std::vector<LongWait> longWaits;  // of all ranks, on rank 0
   bool failed = false;  // this rank or another: MPI is left as it is
   std::vector<std::unique_ptr<std::string>> sentTexts;
   std::vector<MPI_Request> sentRequests;
