@@ -29,10 +29,16 @@ export function soloGrid(): RankGrid {
  */
 export function createRankGrid(world: Communicator, tensorParallelSize: number): RankGrid {
   const { rank, size } = world;
-  if (!Number.isInteger(tensorParallelSize) || tensorParallelSize < 1 || size % tensorParallelSize !== 0) {
-    const whole = Math.max(1, Math.floor(size / tensorParallelSize)) * tensorParallelSize;
+  if (!Number.isInteger(tensorParallelSize) || tensorParallelSize < 1) {
+    throw new UsageError(`there are no tensor groups of ${tensorParallelSize} ranks`, {
+      remedy: 'Give a whole number of ranks, 1 or more.',
+    });
+  }
+  if (size % tensorParallelSize !== 0) {
+    const below = Math.floor(size / tensorParallelSize) * tensorParallelSize;
+    const nearest = below > 0 ? `${below} or ${below + tensorParallelSize}` : `${tensorParallelSize}`;
     throw new UsageError(`${size} ranks do not divide into tensor groups of ${tensorParallelSize}`, {
-      remedy: `Start ${whole} ranks, or choose a --tensor-model-parallel-size that divides ${size}.`,
+      remedy: `Start ${nearest} ranks, or choose a --tensor-model-parallel-size that divides ${size}.`,
     });
   }
   const model = Math.floor(rank / tensorParallelSize);

@@ -8,7 +8,7 @@ import { GradientReducer } from '../parallel/data-parallel.ts';
 import type { RankGrid } from '../parallel/grid.ts';
 import { agreedValue } from '../parallel/scalars.ts';
 import { evaluate, trainStep } from './step.ts';
-import { type BatchSizes, type BatchStream, microBatchesPerRank, type TrainTask } from './task.ts';
+import { type BatchSizes, type BatchStream, checkBatchSizes, microBatchesPerRank, type TrainTask } from './task.ts';
 
 export interface LoopOptions extends BatchSizes, LearningRateSchedule {
   /** Updates in all, those of earlier runs included. */
@@ -202,7 +202,7 @@ function exitReason(options: LoopOptions, iteration: number, begin: number): Exi
   return undefined;
 }
 
-function checkOptions(options: LoopOptions, { data }: RankGrid): void {
+function checkOptions(options: LoopOptions, grid: RankGrid): void {
   const { microBatchSize, globalBatchSize, trainIters, logInterval, evalInterval, saveInterval } = options;
   const counts = { microBatchSize, globalBatchSize, trainIters, logInterval, evalInterval, saveInterval };
   for (const [name, value] of Object.entries(counts)) {
@@ -210,12 +210,5 @@ function checkOptions(options: LoopOptions, { data }: RankGrid): void {
       throw new UsageError(`${name} must be a whole number of one or more, not ${value}`);
     }
   }
-  const share = microBatchSize * data.size;
-  if (globalBatchSize % share !== 0) {
-    const nearest = Math.max(1, Math.round(globalBatchSize / share)) * share;
-    throw new UsageError(
-      `a global batch of ${globalBatchSize} cannot be cut into micro-batches of ${microBatchSize} for ${data.size} data-parallel ranks`,
-      { remedy: `Choose a multiple of ${share}, for example --global-batch-size ${nearest}.` },
-    );
-  }
+  checkBatchSizes(options, grid);
 }

@@ -23,6 +23,7 @@ import { expectedMemory, measuredMemory } from './rank-report.ts';
 import { modelFlopsPerToken, palmFlopsPerToken } from './report/flops.ts';
 import { closingWords, createRunReport, type RunReport } from './run-report.ts';
 import { refuseToMixRuns } from './save-folder.ts';
+import { checkBatchSizes } from './task.ts';
 import { assertSameTokenizer, portableSource, tokenizerAttachments, tokenizerRecord } from './tokenizer-files.ts';
 
 export interface PretrainStreams {
@@ -52,6 +53,7 @@ export async function pretrainGpt(
   const notify = (message: string): void => void (speaks && streams.stderr.write(`${message}\n`));
   using resources = new DisposableStack();
   const grid = createRankGrid(world, config.tensorModelParallelSize);
+  checkBatchSizes(config, grid);
   const checkpoint = config.load === undefined ? undefined : resources.use(openCheckpoint(config.load));
   refuseToMixRuns(config.save, checkpoint);
   const tokenizer = config.vocabSize === undefined ? createTokenizer(tokenizerSource(config)) : undefined;

@@ -3,6 +3,7 @@
 import { formatBytes, formatInteger } from '../base/format.ts';
 import type { GptModel } from '../model/gpt.ts';
 import type { RankGrid } from '../parallel/grid.ts';
+import { roundUpSize } from '../tensor/allocator.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { sizeOf } from '../tensor/shape.ts';
 
@@ -10,15 +11,24 @@ const bytesPerFloat = 4;
 const inBytes = (bytes: number): string => formatBytes(bytes, { binary: true });
 
 /**
- * Bytes of activations that a forward pass keeps for backward, in float32: for each layer the inputs of both layer norms and
- * their outputs, whole on every rank (4bsh), and QKV, the attention's output, and the MLP's wide layer before and after
- * GELU, split (12bsh/t); then the final layer norm's input and output and the logits, split.
+ * Peak bytes of activations in a step, in float32, as the allocator counts them. For b·s tokens the tape keeps
+ * - of each layer the inputs and outputs of both layer norms, whole on every rank (4h), and QKV, the attention's output and
+ *   the MLP's wide layer before and after GELU, split ((4h + 2f)/t); the norms' statistics (4) and the attention's (n/t);
+ * - of the ends the final layer norm's input and output (2h) and statistics (2), the logits (v/t), the loss and its statistics
+ *   (3), and the batch itself (4).
+ *
+ * On top comes the widest gradient on its way: that of the final hidden state while the logits are still there (h), or, where the
+ * vocabulary is small, that of the last layer's wide part once they are gone (f/t − v/t).
  */
 export function expectedActivationBytes(model: GptModel, batch: number, sequence: number, ranks: number): number {
-  const { numLayers, hiddenSize: h, ffnHiddenSize: f } = model.config;
-  const columns = model.output.weight.paddedShape[0] ?? 0;
-  const perLayer = 4 * h + (4 * h + 2 * f) / ranks;
-  return bytesPerFloat * batch * sequence * (numLayers * perLayer + 2 * h + columns);
+  const { numLayers, numAttentionHeads: n, hiddenSize: h, ffnHiddenSize: f } = model.config;
+  const v = model.output.weight.paddedShape[0] ?? 0; // this rank's columns
+  const bytes = (perToken: number): number => roundUpSize(bytesPerFloat * batch * sequence * perToken);
+  const layer = 4 * bytes(h) + bytes((3 * h) / ranks) + bytes(h / ranks) + 2 * bytes(f / ranks);
+  const statistics = 4 * bytes(1) + bytes(n / ranks);
+  const ends = 2 * bytes(h) + 2 * bytes(1) + bytes(v) + bytes(1) + bytes(2) + 4 * bytes(1);
+  const gradient = Math.max(bytes(h), bytes(f / ranks) - bytes(v));
+  return numLayers * (layer + statistics) + ends + gradient;
 }
 
 /** One line a rank: its place, its parameters, and the memory they and the activations will take. Collective. */

@@ -1,5 +1,6 @@
 /** What a training run needs from its user: parameters, batches and a forward step. */
 
+import { UsageError } from '../base/errors.ts';
 import type { RankGrid } from '../parallel/grid.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import type { Engine } from '../tensor/engine.ts';
@@ -45,3 +46,14 @@ export interface BatchSizes {
 /** Micro-batches that each data-parallel rank computes for one update. */
 export const microBatchesPerRank = (sizes: BatchSizes, grid: RankGrid): number =>
   sizes.globalBatchSize / (sizes.microBatchSize * grid.data.size);
+
+/** @throws UsageError where the global batch cannot be cut evenly, with one that can. */
+export function checkBatchSizes({ microBatchSize, globalBatchSize }: BatchSizes, { data }: RankGrid): void {
+  const share = microBatchSize * data.size;
+  if (globalBatchSize % share === 0) return;
+  const nearest = Math.max(1, Math.round(globalBatchSize / share)) * share;
+  throw new UsageError(
+    `a global batch of ${globalBatchSize} cannot be cut into micro-batches of ${microBatchSize} for ${data.size} data-parallel ranks`,
+    { remedy: `Choose a multiple of ${share}, for example --global-batch-size ${nearest}.` },
+  );
+}
