@@ -2,9 +2,11 @@
 #include "gemm.h"
 #include <climits>
 #include "gemm-own.h"
+#include "signals.h"
 
 static bool gemmDnnl(const Context* context, bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, float alpha,
                      const float* a, int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  const SignalGuard guard;
 #if defined(_OPENMP)
   // oneDNN asks OpenMP for its thread count, which is a setting of the calling thread: another engine's is untouched.
   // A product of some 20 µs is over before a second thread has woken.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include "context.h"
+#include "signals.h"
 #if defined(_OPENMP)
 #include <omp.h>
 #elif defined(__APPLE__)
@@ -24,6 +25,7 @@ inline void parallelFor(const Context* context, int64_t count, int64_t grain, co
     if (begin < end) body(begin, end, part);
   };
   if (parts == 1) return run(0);
+  const SignalGuard guard;
 #if defined(_OPENMP)
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
   for (int part = 0; part < parts; ++part) run(part);
@@ -42,6 +44,7 @@ inline void parallelTasks(const Context* context, int64_t tasks, const Body& bod
     for (int64_t task = 0; task < tasks; ++task) body(task);
     return;
   }
+  const SignalGuard guard;
 #if defined(_OPENMP)
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t task = 0; task < tasks; ++task) body(task);
