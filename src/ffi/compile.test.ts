@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -77,6 +77,19 @@ describe.skipIf(noCpuEngine)(`compileLibrary${noCpuEngine ? ` (${noCpuEngine})` 
     expect(openLibrary(second).bind('answer', 'int32', [])()).toBe(4);
     expect(compilations).toBe(2);
     expect(cached().length).toBe(2); // nothing half-made stays behind
+  });
+
+  it('does without OpenMP where the compiler has none, and says how to get it', async () => {
+    const { command, version } = await compiler();
+    const bare = write('bare-c++', `#!/bin/sh\ncase "$*" in *-fopenmp*) exit 1;; esac\nexec ${command} "$@"\n`);
+    chmodSync(bare, 0o755);
+    const source = write('n.cpp', 'extern "C" int answer() { return 5; }\n');
+    const notices: string[] = [];
+    const request = { sources: [source], headers: [], includeFolders: [], onSerial: (n: string) => notices.push(n) };
+    const path = await compileLibrary({ command: bare, version }, request);
+    expect(openLibrary(path).bind('answer', 'int32', [])()).toBe(5);
+    expect(notices).toHaveLength(process.platform === 'darwin' ? 0 : 1);
+    if (process.platform !== 'darwin') expect(notices[0]).toContain('libomp-dev');
   });
 
   it('reports the compiler’s own words, and leaves nothing behind', async () => {

@@ -55,11 +55,25 @@ const commonFlags = [
   ...['-fno-math-errno', '-fno-trapping-math', '-fno-signed-zeros', '-fassociative-math', '-freciprocal-math'],
   '-ffp-contract=fast',
 ];
-const platformFlags =
-  process.platform === 'darwin' ? ['-mcpu=native'] : process.arch === 'x64' ? ['-march=native'] : ['-mcpu=native'];
-const threadFlags = process.platform === 'darwin' ? [] : ['-fopenmp'];
+const processorFlag = process.arch === 'x64' ? '-march=native' : '-mcpu=native';
 // Never unloaded: OpenMP's threads outlive the last call into the library.
 const linkFlags = process.platform === 'darwin' ? ['-dynamiclib'] : ['-shared', '-Wl,-z,nodelete'];
+
+/** `-fopenmp` where it works: clang comes without its header and library on Linux. Kernels then take their serial branch. */
+async function threadFlagsOf({ command }: Compiler, onSerial?: (notice: string) => void): Promise<string[]> {
+  if (process.platform === 'darwin') return [];
+  const probe = run(command, ['-fopenmp', '-fsyntax-only', '-x', 'c++', '-']);
+  probe.child.stdin?.on('error', () => {}).end('#include <omp.h>\n');
+  try {
+    await probe;
+    return ['-fopenmp'];
+  } catch {
+    onSerial?.(
+      `${command} has no OpenMP: kernels run on one thread (Debian/Ubuntu: apt-get install libomp-dev, or g++, or set CXX)`,
+    );
+    return [];
+  }
+}
 
 export interface CompileRequest {
   /** First word of the file's name in the cache; "kernels" where not given. */
@@ -77,6 +91,8 @@ export interface CompileRequest {
   readonly remedy?: string;
   /** Called once, just before a compilation that is really needed. */
   readonly onCompile?: (compiler: Compiler, files: number) => void;
+  /** Called with a notice where the library runs on one thread only, because the compiler has no OpenMP. */
+  readonly onSerial?: (notice: string) => void;
 }
 
 /**
@@ -86,7 +102,8 @@ export interface CompileRequest {
  * @throws EngineError with the compiler's words when a source does not compile.
  */
 export async function compileLibrary(compiler: Compiler, request: CompileRequest): Promise<string> {
-  const flags = [...commonFlags, ...platformFlags, ...threadFlags, ...(request.compileFlags ?? [])];
+  const threadFlags = await threadFlagsOf(compiler, request.onSerial);
+  const flags = [...commonFlags, processorFlag, ...threadFlags, ...(request.compileFlags ?? [])];
   const libraries = request.linkFlags ?? [];
   const hash = createHash('sha256').update(
     JSON.stringify([compiler, flags, [...linkFlags, ...libraries], processorKind()]),

@@ -67,6 +67,7 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
     includeFolders: [`${operatorsFolder}/native`],
     onCompile: ({ version }: Compiler, files) =>
       options.notify?.(`compiling ${files} kernel files once with ${version} …`),
+    ...(options.notify ? { onSerial: options.notify } : {}),
   });
   const threads = options.threads ?? defaultThreads();
   // Between two kernels OpenMP's threads wait by spinning, by default for milliseconds. On a machine with other work they
