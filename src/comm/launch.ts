@@ -55,6 +55,7 @@ export async function launch<Result = unknown>(
     debugCollectives: options.debugCollectives ?? false,
   };
   const threads = options.threadsPerRank ?? Math.max(1, Math.floor(availableParallelism() / worldSize));
+  letThreadsSleep(); // once, before there are threads that read the environment
   const env = { ...process.env };
   if (options.threadsPerRank !== undefined || !env['MEGATRON_THREADS']) env['MEGATRON_THREADS'] = String(threads);
 

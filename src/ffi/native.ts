@@ -1,5 +1,6 @@
 /** The only door to native code: opening libraries and calling their functions through koffi. */
 
+import { isMainThread } from 'node:worker_threads';
 import koffi from 'koffi';
 import { EngineError, messageOf } from '../base/errors.ts';
 
@@ -66,9 +67,17 @@ export function viewMemory(address: bigint, bytes: number): ArrayBuffer {
 
 const systemLibrary = process.platform === 'darwin' ? '/usr/lib/libSystem.B.dylib' : 'libc.so.6';
 
-/** Sets a variable of the process' own environment, which libraries read as they load, unless it has a value. */
-export function setEnvironmentDefault(name: string, value: string): void {
-  koffi.load(systemLibrary).func('setenv', 'int', ['const char *', 'const char *', 'int'])(name, value, 0);
+/**
+ * Lets OpenMP's threads sleep soon; call it before a library with OpenMP is loaded. Between two kernels they wait by spinning,
+ * by default for milliseconds: on a machine with other work they then wait for each other's time slices, and a step took 30
+ * times as long. A thousand turns, some 20 µs, bridge the gaps between our kernels. What the user chose stays.
+ */
+export function letThreadsSleep(): void {
+  const [name, turns] = ['GOMP_SPINCOUNT', '1000'];
+  if (process.env['OMP_WAIT_POLICY'] !== undefined || process.env[name] !== undefined) return;
+  // The main thread's environment is the process' own, which libgomp reads as it loads; other threads have copies.
+  if (isMainThread) process.env[name] = turns;
+  else koffi.load(systemLibrary).func('setenv', 'int', ['const char *', 'const char *', 'int'])(name, turns, 0);
 }
 
 const RTLD_NOW = 2;

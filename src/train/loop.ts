@@ -7,7 +7,7 @@ import { type LearningRateSchedule, learningRateAt } from '../optim/learning-rat
 import { GradientReducer } from '../parallel/data-parallel.ts';
 import type { RankGrid } from '../parallel/grid.ts';
 import { agreedValue } from '../parallel/scalars.ts';
-import { evaluate, trainStep } from './step.ts';
+import { evaluateInTurns, type Turns, trainStepInTurns } from './step.ts';
 import { type BatchSizes, type BatchStream, checkBatchSizes, microBatchesPerRank, type TrainTask } from './task.ts';
 
 export interface LoopOptions extends BatchSizes, LearningRateSchedule {
@@ -115,9 +115,8 @@ export async function trainLoop<Batch>(
     const start = performance.now();
     const iteration = progress.iteration + 1;
     const learningRate = learningRateAt(options, iteration);
-    const { loss, gradNorm } = trainStep(
-      ...([task, stream, microBatches, optimizer, { learningRate, clipGrad: options.clipGrad }, reducer] as const),
-    );
+    const update = { learningRate, clipGrad: options.clipGrad };
+    const { loss, gradNorm } = await inTurns(trainStepInTurns(task, stream, microBatches, optimizer, update, reducer));
     progress.iteration = iteration;
     progress.consumedSamples = stream.consumedSamples;
     progress.lossSum += loss;
@@ -140,12 +139,14 @@ export async function trainLoop<Batch>(
       if (isLogDue) [progress.lossSum, progress.lossCount, logTime, logSteps] = [0, 0, 0, 0];
       hooks.logged?.(log);
       const validation =
-        isEvaluationDue || (evaluates && isLast) ? validate(task, iteration, options, hooks) : undefined;
+        isEvaluationDue || (evaluates && isLast) ? await validate(task, iteration, options, hooks) : undefined;
       hooks.recorded?.(log, validation);
     }
     if (iteration % options.saveInterval === 0) save();
 
-    await setImmediate(); // a signal that came meanwhile is heard here
+    // a signal that came meanwhile is heard here; one turn alone may fall between two polls
+    await setImmediate();
+    await setImmediate();
     // one rank decides for all, or they would stop at different iterations
     const reason = agreedValue(grid.world, 0, exitReason(options, iteration, begin) ?? null);
     if (reason) {
@@ -154,31 +155,44 @@ export async function trainLoop<Batch>(
     }
   }
   save();
-  testAtEnd(task, progress.iteration, options, hooks);
+  await testAtEnd(task, progress.iteration, options, hooks);
   return 'finished';
 }
 
+/** Does the work, and lets the event loop run after every turn. */
+async function inTurns<Result>(work: Turns<Result>): Promise<Result> {
+  for (let turn = work.next(); ; turn = work.next()) {
+    if (turn.done) return turn.value;
+    await setImmediate();
+  }
+}
+
 /** The k-th validation reads the k-th stretch of the validation data, so its position needs no saving. */
-function validate<Batch>(
+async function validate<Batch>(
   task: TrainTask<Batch>,
   iteration: number,
   options: LoopOptions,
   events: LoopEvents,
-): ValidationRecord | undefined {
+): Promise<ValidationRecord | undefined> {
   const { evalIters, evalInterval, globalBatchSize } = options;
   const before = Math.ceil(iteration / evalInterval) - 1;
   const stream = task.validationBatches(before * evalIters * globalBatchSize);
   if (!stream) return undefined;
-  const loss = evaluateAll(task, stream, options, events);
+  const loss = await evaluateAll(task, stream, options, events);
   const record: ValidationRecord = { iteration, split: 'validation', loss };
   events.validated?.(record);
   return record;
 }
 
-function testAtEnd<Batch>(task: TrainTask<Batch>, iteration: number, options: LoopOptions, events: LoopEvents): void {
+async function testAtEnd<Batch>(
+  task: TrainTask<Batch>,
+  iteration: number,
+  options: LoopOptions,
+  events: LoopEvents,
+): Promise<void> {
   const stream = options.evalIters > 0 ? task.testBatches() : undefined;
   if (!stream) return;
-  const loss = evaluateAll(task, stream, options, events);
+  const loss = await evaluateAll(task, stream, options, events);
   events.validated?.({ iteration, split: 'test', loss });
 }
 
@@ -187,9 +201,9 @@ function evaluateAll<Batch>(
   stream: BatchStream<Batch>,
   options: LoopOptions,
   events: LoopEvents,
-): number {
+): Promise<number> {
   const microBatches = options.evalIters * microBatchesPerRank(options, task.grid);
-  return evaluate(task, stream, microBatches, (done, total) => events.validating?.(done, total));
+  return inTurns(evaluateInTurns(task, stream, microBatches, (done, total) => events.validating?.(done, total)));
 }
 
 function exitReason(options: LoopOptions, iteration: number, begin: number): ExitReason | undefined {

@@ -8,6 +8,14 @@ import { GradientReducer } from '../parallel/data-parallel.ts';
 import { sumOver } from '../parallel/scalars.ts';
 import type { BatchStream, TrainTask } from './task.ts';
 
+/** Long work that stops now and then, so that its caller may let the event loop run. */
+export type Turns<Result> = Generator<void, Result>;
+
+/** Does the work in one go. */
+function finish<Result>(work: Turns<Result>): Result {
+  for (let turn = work.next(); ; turn = work.next()) if (turn.done) return turn.value;
+}
+
 /** The loss or the gradient is no longer a number. */
 export class DivergenceError extends MegatronError {}
 
@@ -24,17 +32,24 @@ export interface StepResult {
  *
  * @returns the mean loss, the same on every rank
  */
-export function accumulateGradients<Batch>(
+export const accumulateGradients = <Batch>(
   task: TrainTask<Batch>,
   batches: readonly Batch[],
   reducer = new GradientReducer(task.parameters, task.grid.data),
-): number {
+): number => finish(accumulateInTurns(task, batches, reducer));
+
+/** The same in turns: one after every micro-batch, so that the event loop can run between them. */
+function* accumulateInTurns<Batch>(
+  task: TrainTask<Batch>,
+  batches: readonly Batch[],
+  reducer: GradientReducer,
+): Turns<number> {
   const { data } = task.grid;
   // The divisor is known before the first backward pass, so the mean does not depend on how the batch is cut.
   const own = batches.reduce((sum, batch) => sum + task.countTerms(batch), 0);
   const terms = Math.max(1, sumOver(data, own));
   let total = 0;
-  batches.forEach((batch, index) => {
+  for (const [index, batch] of batches.entries()) {
     const isLast = index === batches.length - 1;
     total += task.engine.scope(() => {
       using tape = new Tape(task.engine);
@@ -43,23 +58,40 @@ export function accumulateGradients<Batch>(
       tape.backward(loss, 1 / terms, isLast && reducer.isNeeded ? (leaf) => reducer.leafReady(leaf) : undefined);
       return loss.item();
     });
-  });
+    yield;
+  }
   reducer.finish();
   return sumOver(data, total) / terms;
 }
 
-/** @throws DivergenceError when loss or gradient are infinite or NaN; the weights are then as before. */
-export function trainStep<Batch>(
+export interface Update {
+  readonly learningRate: number;
+  /** 0 for no clipping. */
+  readonly clipGrad: number;
+}
+
+/** One update. @throws DivergenceError when loss or gradient are infinite or NaN; the weights are then as before. */
+export const trainStep = <Batch>(
   task: TrainTask<Batch>,
   stream: BatchStream<Batch>,
   microBatches: number,
   optimizer: AdamW,
-  update: { readonly learningRate: number; readonly clipGrad: number },
+  update: Update,
   reducer = new GradientReducer(task.parameters, task.grid.data),
-): StepResult {
+): StepResult => finish(trainStepInTurns(task, stream, microBatches, optimizer, update, reducer));
+
+/** The same in turns, one after every micro-batch. */
+export function* trainStepInTurns<Batch>(
+  task: TrainTask<Batch>,
+  stream: BatchStream<Batch>,
+  microBatches: number,
+  optimizer: AdamW,
+  update: Update,
+  reducer: GradientReducer,
+): Turns<StepResult> {
   const batches = Array.from({ length: microBatches }, () => stream.next());
   task.parameters.clearGradients();
-  const loss = accumulateGradients(task, batches, reducer);
+  const loss = yield* accumulateInTurns(task, batches, reducer);
   const gradNorm = gradientNorm(task.parameters, task.grid.tensor);
   if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
     throw new DivergenceError(`training diverged: loss ${loss}, gradient norm ${gradNorm}`, {
@@ -70,13 +102,13 @@ export function trainStep<Batch>(
   return { loss, gradNorm };
 }
 
-/** Mean loss over `microBatches` of every data-parallel rank's stream, dropout off. */
-export function evaluate<Batch>(
+/** Mean loss over `microBatches` of every data-parallel rank's stream, dropout off; in turns. */
+export function* evaluateInTurns<Batch>(
   task: TrainTask<Batch>,
   stream: BatchStream<Batch>,
   microBatches: number,
   onProgress?: (done: number, total: number) => void,
-): number {
+): Turns<number> {
   let total = 0;
   let terms = 0;
   for (let i = 0; i < microBatches; i++) {
@@ -84,6 +116,7 @@ export function evaluate<Batch>(
     terms += task.countTerms(batch);
     total += task.engine.withoutRecording(() => task.engine.scope(() => task.forwardStep(batch, false).item()));
     onProgress?.(i + 1, microBatches);
+    yield;
   }
   const { data } = task.grid;
   return sumOver(data, total) / Math.max(1, sumOver(data, terms));

@@ -6,12 +6,12 @@ import { EngineError, UsageError } from '../../base/errors.ts';
 import { type Compiler, compileLibrary, findCompiler, findFiles } from '../../ffi/compile.ts';
 import { findBlas, findOneDnn } from '../../ffi/libraries.ts';
 import {
+  letThreadsSleep,
   type NativeFunction,
   type NativeType,
   type NativeValue,
   openLibrary,
   permanentSymbol,
-  setEnvironmentDefault,
   viewMemory,
 } from '../../ffi/native.ts';
 import { CachingAllocator } from '../allocator.ts';
@@ -70,9 +70,7 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
     ...(options.notify ? { onSerial: options.notify } : {}),
   });
   const threads = options.threads ?? defaultThreads();
-  // Between two kernels OpenMP's threads wait by spinning, by default for milliseconds. On a machine with other work they
-  // then wait for each other's time slices: a step took 30 times as long. Some 20 µs bridge the gaps between our kernels.
-  if (process.env['OMP_WAIT_POLICY'] === undefined) setEnvironmentDefault('GOMP_SPINCOUNT', '1000');
+  letThreadsSleep();
   const library = openLibrary(path);
   const matrix = matrixProduct(options.matrixProvider);
 
