@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import { type ResourceLimits, Worker } from 'node:worker_threads';
 import { MegatronError, messageOf, UsageError } from '../base/errors.ts';
+import { letThreadsSleep } from '../ffi/native.ts';
 import { createRun } from './threads/communicator.ts';
 import { OutputOrder } from './threads/output.ts';
 import type { RankMessage, RankSetup } from './threads/rank-messages.ts';
