@@ -122,6 +122,16 @@ describe('a demo run through', () => {
     expect(stageLine(page, 'Training')).toMatch(/ unchanged$/);
     expect(existsSync(join(folder, 'loss-curve.svg'))).toBe(true);
   });
+
+  it('trains anew where the finished training lost its figures', async () => {
+    const folder = copyOfFinished('lost-metrics');
+    rmSync(join(folder, 'checkpoints', 'metrics.jsonl'));
+    const { notices } = await demo(folder);
+    expect(notices).toContain('metrics.jsonl is missing');
+    expect(notices).toContain('checkpoints.1');
+    expect(losses(folder)).toEqual(losses(finished));
+    expect(stageLine((await demo(folder)).page, 'Training')).toMatch(/ unchanged$/);
+  });
 });
 
 describe('a demo that is stopped', () => {

@@ -28,9 +28,9 @@ import {
   tokenizeText,
   trainTokenizer,
 } from './prepare.ts';
-import { type StageName, Stages, stageNames } from './stages.ts';
+import { type StageName, type StageState, Stages, stageNames } from './stages.ts';
 import { packageFolders } from './text-files.ts';
-import { checkpointsName, type TrainingResult, trainDemo, trainingFiles } from './training.ts';
+import { checkpointsName, lostMetrics, type TrainingResult, trainDemo, trainingFiles } from './training.ts';
 import * as words from './words.ts';
 import { prompts, type Sample, sampling, writeSample } from './writing.ts';
 
@@ -39,6 +39,8 @@ interface Stage<Result extends JsonObject> {
   readonly name: StageName;
   readonly title: string;
   readonly inputs: JsonObject;
+  /** Why what an earlier run made can be neither used nor gone on with, where the record alone cannot tell. */
+  unusable?(): string | undefined;
   /** Does the work. Its files are paths inside the demo's folder. */
   work(page: StageConsole): Promise<{ readonly result: Result; readonly files: readonly string[] }>;
   /** The stage's line. */
@@ -89,7 +91,9 @@ async function perform<Result extends JsonObject>(demo: Demo, stage: Stage<Resul
   await new Promise((turn) => setImmediate(turn));
   signal.throwIfAborted();
   using lines = page.stage(stageNames.indexOf(name) + 1, title);
-  const state = stages.state(name, inputs);
+  const recorded = stages.state(name, inputs);
+  const unusable = recorded.kind === 'new' || recorded.kind === 'outdated' ? undefined : stage.unusable?.();
+  const state: StageState = unusable === undefined ? recorded : { kind: 'outdated', reasons: [unusable] };
   if (state.kind === 'done') {
     // What is read back is what `finish` was given: the record has our version, and the inputs are the same.
     const result = state.result as Result;
@@ -172,11 +176,13 @@ async function train(demo: Demo, plan: ModelPlan, data: DataResult): Promise<Tra
   const { output, seed, device, numThreads } = config;
   const tokenizer = tokenizerFilesIn(output);
   const inputs = { 'the data': stages.contentOf('data'), 'the tokenizer': stages.contentOf('tokenizer') };
+  const options = { plan, data, folder: output, tokenizer, seed, device, numThreads, signal };
   return perform<TrainingResult>(demo, {
     ...{ name: 'training', title: 'Training' },
     inputs: { ...inputs, ...words.planInputs(plan), seed },
+    unusable: () => lostMetrics(options),
     work: async (page) => ({
-      result: await trainDemo({ plan, data, folder: output, tokenizer, seed, device, numThreads, signal }, page),
+      result: await trainDemo(options, page),
       files: trainingFiles(output),
     }),
     tell: (result, page, time) => page.settle(words.training(result), time),
@@ -190,7 +196,7 @@ async function judge(demo: Demo, plan: ModelPlan, data: DataResult): Promise<voi
   const load = () => {
     const checkpoint = resources.use(openCheckpoint(join(config.output, checkpointsName)));
     const model = new GptModel(modelOfCheckpoint(checkpoint));
-    model.parameters.allocate(engine, { gradients: false });
+    resources.use(model.parameters).allocate(engine, { gradients: false });
     loadWeights(checkpoint, model.parameters);
     return { model, tokenizer: tokenizerOfCheckpoint(checkpoint) };
   };

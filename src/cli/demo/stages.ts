@@ -86,8 +86,12 @@ export class Stages {
     this.#write();
   }
 
-  /** @param files paths inside the folder, all there by now */
+  /**
+   * @param files paths inside the folder, all there by now
+   * @throws DataError where a figure of the result is no finite number: it could not be read back
+   */
   finish(name: StageName, result: JsonObject, files: readonly string[]): void {
+    refuseNonFinite(name, result);
     const stamps = files.map((path) => {
       const content = readOptional(this.path(path));
       if (content === undefined) throw new DataError(`${this.path(path)} vanished while the demo ran`);
@@ -123,6 +127,15 @@ export class Stages {
     const content = { formatVersion, stages: this.#records };
     writeFileAtomically(join(this.folder, recordName), `${JSON.stringify(content, null, 1)}\n`);
   }
+}
+
+function refuseNonFinite(name: StageName, result: JsonObject): void {
+  JSON.stringify(result, (key, value: unknown) => {
+    if (typeof value !== 'number' || Number.isFinite(value)) return value;
+    throw new DataError(`the demo's ${name} gave ${value} as its ${key}`, {
+      remedy: 'Run the same command again; add --restart if it comes back.',
+    });
+  });
 }
 
 const hash = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');

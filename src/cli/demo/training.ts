@@ -1,5 +1,6 @@
 /** The demo's training run: `megatron pretrain gpt` with its own page, going on from its checkpoint. */
 
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CheckpointError, EngineError } from '../../base/errors.ts';
 import { formatCount, formatDuration, formatInteger } from '../../base/format.ts';
@@ -159,6 +160,22 @@ function liveEvents(config: PretrainGptConfig, page: StageConsole): LoopEvents {
       for (const warning of warnings) page.notice(`warning: ${warning}`);
     },
   };
+}
+
+/** What is missing of the figures of the updates that the checkpoint has seen: without them there is no curve to show. */
+export function lostMetrics(options: TrainingOptions): string | undefined {
+  const save = join(options.folder, checkpointsName);
+  const reached = hasCheckpoint(save)
+    ? listCheckpoints(save).findLast(({ problem }) => problem === undefined)
+    : undefined;
+  const { logInterval } = trainingConfig(options);
+  if (reached === undefined || reached.iteration < logInterval) return undefined;
+  const name = 'metrics.jsonl';
+  if (!existsSync(join(save, name))) return `${join(checkpointsName, name)} is missing`;
+  const metrics = readMetrics(join(save, name));
+  const [first, last] = [metrics[0]?.iteration ?? Number.POSITIVE_INFINITY, metrics.at(-1)?.iteration ?? 0];
+  const complete = first <= logInterval && last > reached.iteration - logInterval;
+  return complete ? undefined : `${join(checkpointsName, name)} lacks updates that the checkpoint has seen`;
 }
 
 function trainingResult({ folder, plan }: TrainingOptions): TrainingResult {
