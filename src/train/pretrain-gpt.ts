@@ -59,7 +59,7 @@ export async function pretrainGpt(
   const tokenizer = config.vocabSize === undefined ? createTokenizer(tokenizerSource(config)) : undefined;
   const modelConfig = modelOfRun(config, config.vocabSize ?? tokenizer?.vocabSize ?? 0);
   if (checkpoint) {
-    if (tokenizer) assertSameTokenizer(checkpoint, tokenizer);
+    assertSameTokenizer(checkpoint, tokenizer);
     assertSameArchitecture(checkpoint, modelConfig);
     const changed = changedOrderWords(checkpoint, config);
     if (changed) notify(changed);

@@ -66,9 +66,17 @@ export function tokenizerOfCheckpoint(checkpoint: Checkpoint): Tokenizer {
 }
 
 /** @throws CheckpointError when the tokenizer gives other ids than the one the model was trained with. */
-export function assertSameTokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer): void {
+export function assertSameTokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer | undefined): void {
   const saved = checkpoint.manifest.tokenizer;
-  if (!saved || saved.identity === tokenizer.identity) return;
+  if (!saved || saved.identity === tokenizer?.identity) return;
+  if (!tokenizer) {
+    throw new CheckpointError(
+      `the checkpoint ${checkpoint.folder} has a tokenizer, and --vocab-size says there is none`,
+      {
+        remedy: 'Give the tokenizer options of its run instead of --vocab-size.',
+      },
+    );
+  }
   throw new CheckpointError(
     `the checkpoint ${checkpoint.folder} was trained with another tokenizer (${saved.type}, ${saved.vocabSize} tokens)`,
     { remedy: 'Give the tokenizer files that the data was preprocessed with.' },
