@@ -96,7 +96,7 @@ describe('--load', () => {
   it('says when the data would come in another order', async () => {
     const { code, stderr } = await run({ load: save, seed: 7, trainIters: 5 });
     expect(code, stderr).toBe(0);
-    expect(stderr).toMatch(/note: data may come in another order .*: seed: checkpoint 1234, command line 7$/m);
+    expect(stderr).toMatch(/note: data may not come as .*: seed: checkpoint 1234, command line 7$/m);
   });
 
   it('of a model trained with another tokenizer is refused', async () => {
@@ -106,6 +106,8 @@ describe('--load', () => {
     const before = filesOf(trained);
     const other = { ...bytes, tokenizerType: 'GPT2BPETokenizer', save: trained, load: trained };
     expectRefusal(await run(other), 1, 'was trained with another tokenizer (ByteLevel, 257 tokens)');
+    const none = { ...bytes, tokenizerType: undefined, vocabSize: 257, save: trained, load: trained };
+    expectRefusal(await run(none), 1, 'has a tokenizer, and --vocab-size says there is none');
     expect(filesOf(trained)).toEqual(before);
   });
 
