@@ -56,7 +56,7 @@ export function parseArguments(args: readonly string[], flags: readonly Flag[]):
   return { values, help, configFile };
 }
 
-/** Values may begin with one dash (a negative number, `-` for standard input), not with two. */
+/** Values may begin with one dash (a negative number), not with two; `-h` always asks for help. */
 function isFlag(word: string): boolean {
   return word.startsWith('--') || word === '-h';
 }

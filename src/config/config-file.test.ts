@@ -45,6 +45,12 @@ describe('parseConfig', () => {
     expect(parse('# nothing\n')).toEqual({});
   });
 
+  it('puts what an alias stands for in its place', () => {
+    expect(parse('lr: &x 1e-3\nmin-lr: *x\n')).toEqual({ lr: 1e-3, minLr: 1e-3 });
+    expect(parse('data-path: [&a one, *a]\n')).toEqual({ dataPath: ['one', 'one'] });
+    expect(failure('lr: 1\nmin-lr: *y\n')).toMatch(/^run\.yaml:2: .*y/);
+  });
+
   it('names file, line and fix of what is wrong', () => {
     expect(failure('num-layers: 2\nhiden-size: 3\n')).toBe(
       'run.yaml:2: unknown key "hiden-size" | Did you mean "hidden-size"?',

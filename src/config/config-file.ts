@@ -1,8 +1,8 @@
 /** YAML configuration file → option values. Its keys are the flags without their dashes. */
 
 import { readFileSync } from 'node:fs';
-import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
-import { UsageError } from '../base/errors.ts';
+import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
+import { messageOf, UsageError } from '../base/errors.ts';
 import { fileError } from '../base/files.ts';
 import { numberFrom, type RawValues } from './arguments.ts';
 import type { Flag } from './flag.ts';
@@ -58,17 +58,18 @@ export function parseConfig(text: string, path: string, flags: readonly Flag[]):
             : `Did you mean "${near}"?`,
       });
     }
-    const plain: unknown = isScalar(value) || value === null ? value?.value : document.getIn([name]);
-    values[known.key] = valueOfKind(known, jsonOf(plain), `${line}: ${name}`);
+    values[known.key] = valueOfKind(known, plainValue(value, document, line), `${line}: ${name}`);
   }
   return values;
 }
 
-/** Collections of the YAML library as plain arrays and objects. */
-function jsonOf(value: unknown): unknown {
-  return typeof value === 'object' && value !== null && 'toJSON' in value && typeof value.toJSON === 'function'
-    ? value.toJSON()
-    : value;
+/** A node of the YAML library as JavaScript has it, aliases (`*name`) replaced by what they stand for. */
+function plainValue(node: unknown, document: Document, where: string): unknown {
+  try {
+    return isNode(node) ? node.toJS(document) : undefined;
+  } catch (error) {
+    throw new UsageError(`${where}: ${messageOf(error)}`, { cause: error, remedy: 'Correct the YAML.' });
+  }
 }
 
 function valueOfKind(known: Flag, value: unknown, where: string): unknown {

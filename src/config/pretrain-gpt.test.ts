@@ -116,6 +116,7 @@ describe('pretrain gpt', () => {
   it('refuses missing, double and malformed data', () => {
     expect(failure()).toContain('no data to train on');
     expect(mockFailure('--data-path', 'a')).toContain('--mock-data and --data-path contradict');
+    expect(mockFailure('--data-cache-path', 'a')).toContain('--data-cache-path has no effect with --mock-data');
     expect(failure('--data-path', '0.5', 'a', 'b')).toContain('irregularly');
     expect(mockFailure('--split', '0,1,1')).toContain('leaves nothing to train on');
     expect(mockFailure('--split', 'most')).toContain('not a list of one to three weights');

@@ -153,6 +153,8 @@ function checkData(config: PretrainGptConfig, given: Given): void {
   }
   if (dataPath !== undefined && mockData)
     refuse('--mock-data and --data-path contradict each other', 'Keep one of the two.');
+  if (mockData && given.has('dataCachePath'))
+    refuse('--data-cache-path has no effect with --mock-data', 'Remove it, or give --data-path PREFIX.');
   if (dataPath !== undefined) parseDataPath(dataPath);
   if (parseSplit(split).train === undefined) {
     refuse(
