@@ -27,6 +27,8 @@ export interface IndexedDatasetWriter extends Disposable {
   endSequence(): void;
   /** Ends the current document. One with no sequence is kept as an empty document, as Megatron does. */
   endDocument(): void;
+  /** Writes all that is missing of both files, still beside their places: what can fail for lack of room has then been done. */
+  complete(): void;
   /** Completes both files and puts them in place. */
   finish(): IndexedDatasetSummary;
 }
@@ -88,6 +90,22 @@ export function createIndexedDatasetWriter(prefix: string, dtype: WrittenDtype):
     documentSpool.writeInt64(0);
   });
 
+  let completed = false;
+  function complete(): void {
+    if (completed) return;
+    tokenSpool.flush();
+    indexSpool.flush();
+    documentSpool.flush();
+    writeOffsets(indexSpool, sequences, itemBytes);
+    documentSpool.copyTo(indexSpool);
+    indexSpool.flush();
+    indexSpool.overwrite(headerOf(dtype, sequences, documents + 1), 0);
+    tokenSpool.sync();
+    indexSpool.sync();
+    documentSpool.remove();
+    completed = true;
+  }
+
   return {
     append(tokens) {
       if (tokens.BYTES_PER_ELEMENT !== itemBytes) {
@@ -118,18 +136,10 @@ export function createIndexedDatasetWriter(prefix: string, dtype: WrittenDtype):
         documents++;
       });
     },
+    complete: () => guarded(idx, complete),
     finish() {
       return guarded(idx, () => {
-        tokenSpool.flush();
-        indexSpool.flush();
-        documentSpool.flush();
-        writeOffsets(indexSpool, sequences, itemBytes);
-        documentSpool.copyTo(indexSpool);
-        indexSpool.flush();
-        indexSpool.overwrite(headerOf(dtype, sequences, documents + 1), 0);
-        tokenSpool.sync();
-        indexSpool.sync();
-        documentSpool.remove();
+        complete();
         putInPlace(tokenSpool.path, bin, indexSpool.path, idx);
         open = false;
         return { documents, sequences, tokens: tokenCount, bytes: tokenCount * itemBytes };

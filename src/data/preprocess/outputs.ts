@@ -93,11 +93,14 @@ export function openOutputs(
         writeKey(key, writer, encoded.keys[key] as EncodedKey, encoded.endsDocument);
       }
     },
-    finish: () =>
-      outputs.map(({ key, prefix, writer }) => {
+    finish() {
+      // all or none: a full disk is noticed before the first data set takes its place
+      for (const { writer } of outputs) writer.complete();
+      return outputs.map(({ key, prefix, writer }) => {
         const { documents: written, sequences, tokens: count, bytes } = writer.finish();
         return { key, prefix, documents: written, emptyDocuments: written - sequences, tokens: count, bytes };
-      }),
+      });
+    },
     [Symbol.dispose]: close,
   };
 }
