@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -169,7 +169,15 @@ export async function exclusively(lock, work) {
     }
     const touched = statSync(lock, { throwIfNoEntry: false })?.mtimeMs;
     if (touched !== undefined && Date.now() - touched > staleAfterMilliseconds) {
-      rmSync(lock, { recursive: true, force: true });
+      // Renamed before it is removed: of two that wait only one gets it, and the new lock of the other is given back.
+      const aside = `${lock}-${process.pid}-${Date.now()}`;
+      try {
+        renameSync(lock, aside);
+        if (statSync(aside).mtimeMs === touched) rmSync(aside, { recursive: true, force: true });
+        else renameSync(aside, lock);
+      } catch (error) {
+        if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'ENOENT') throw error;
+      }
       continue;
     }
     if (!told) process.stderr.write('megatron: another command is installing the npm packages; waiting for it\n');

@@ -111,16 +111,13 @@ export async function provideEngine(root) {
   const missing = findMissing(process.env);
   if (!missing.compiler && !missing.matrixLibrary) return;
   const stamp = join(root, 'node_modules', '.cache', 'megatron', 'system');
-  const question = JSON.stringify({
-    ...missing,
-    user: process.getuid?.(),
-    noApt: process.env.MEGATRON_NO_APT ?? '',
-  });
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === question) return;
+  const question = (/** @type {Missing} */ lacking) =>
+    JSON.stringify({ ...lacking, user: process.getuid?.(), noApt: process.env.MEGATRON_NO_APT ?? '' });
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === question(missing)) return;
   await tryToProvide(missing);
   try {
     mkdirSync(join(root, 'node_modules', '.cache', 'megatron'), { recursive: true });
-    writeFileSync(stamp, question);
+    writeFileSync(stamp, question(findMissing(process.env))); // what is still missing will be next time too
   } catch {
     // A read-only checkout: the line is printed again next time.
   }
