@@ -13,10 +13,11 @@ export const curveName = 'loss-curve.svg';
 export function lossChart(folder: string, plan: ModelPlan, evaluation: EvaluationResult): Chart {
   const metrics = readMetrics(join(folder, checkpointsName, 'metrics.jsonl'));
   const validated = metrics.filter(({ validLoss }) => validLoss !== undefined);
-  const { numLayers, hiddenSize, parameters, trainIters } = plan;
+  const { numLayers, hiddenSize, parameters } = plan;
+  const updates = metrics.at(-1)?.iteration ?? 0; // fewer than planned where the time was over
   return {
     title: 'Loss of the demo’s model',
-    subtitle: `GPT with ${formatCount(parameters)} parameters (${numLayers} layers, hidden size ${hiddenSize}), ${formatInteger(trainIters)} updates`,
+    subtitle: `GPT with ${formatCount(parameters)} parameters (${numLayers} layers, hidden size ${hiddenSize}), ${formatInteger(updates)} updates`,
     xLabel: 'update',
     yLabel: 'loss (nats per token)',
     series: [
