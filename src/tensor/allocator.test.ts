@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EngineError } from '../base/errors.ts';
 import { type Block, CachingAllocator, roundUpSize } from './allocator.ts';
+import { createReferenceEngine } from './engines/reference.ts';
 
 /** A source that counts, with at most `limit` bytes. */
 function countedSource(limit = Number.POSITIVE_INFINITY) {
@@ -96,4 +97,9 @@ describe('CachingAllocator', () => {
     expect((error as EngineError).remedy).toContain('--micro-batch-size');
     expect(allocator.count().current).toBe(4096);
   });
+});
+
+it('of the reference engine says what is held when memory is out', () => {
+  using engine = createReferenceEngine();
+  expect(() => engine.memory.allocate(2 ** 52, 'activations')).toThrow(EngineError);
 });

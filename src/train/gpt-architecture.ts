@@ -54,6 +54,7 @@ export function modelOfCheckpoint(checkpoint: Checkpoint): GptConfig {
     const value = architecture[key];
     return typeof value === 'number' ? value : refuse(`does not say its ${key}`);
   };
+  const { gelu, tiedEmbeddings } = architecture;
   return gptConfig({
     numLayers: size('numLayers'),
     hiddenSize: size('hiddenSize'),
@@ -62,8 +63,8 @@ export function modelOfCheckpoint(checkpoint: Checkpoint): GptConfig {
     maxPositionEmbeddings: size('maxPositionEmbeddings'),
     vocabSize: size('vocabSize'),
     layernormEpsilon: size('layernormEpsilon'),
-    gelu: architecture['gelu'] === 'tanh' ? 'tanh' : 'erf',
-    tiedEmbeddings: architecture['tiedEmbeddings'] !== false,
+    gelu: gelu === 'tanh' || gelu === 'erf' ? gelu : refuse(`has a gelu that is not known: ${JSON.stringify(gelu)}`),
+    tiedEmbeddings: typeof tiedEmbeddings === 'boolean' ? tiedEmbeddings : refuse('does not say its tiedEmbeddings'),
     attentionDropout: 0,
     hiddenDropout: 0,
   });

@@ -7,7 +7,14 @@ import { type Backend, Engine } from '../engine.ts';
 /** @param floatType 'f64' for gradient checks. */
 export function createReferenceEngine(floatType: Extract<DType, 'f32' | 'f64'> = 'f32'): Engine {
   const memory = new CachingAllocator({
-    allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), byteOffset: 0, address: 0n, capacity: bytes }),
+    allocate(bytes) {
+      try {
+        return { buffer: new ArrayBuffer(bytes), byteOffset: 0, address: 0n, capacity: bytes };
+      } catch (error) {
+        if (error instanceof RangeError) return undefined; // memory is out
+        throw error;
+      }
+    },
     release: () => {}, // left to the garbage collector
   });
   const backend: Backend = {

@@ -136,7 +136,11 @@ export class MetricsFile implements Disposable {
 
   /** Forces the lines to the disk; call it before a checkpoint of the same iteration is committed. */
   flush(): void {
-    fsyncSync(this.#handle);
+    try {
+      fsyncSync(this.#handle);
+    } catch (error) {
+      throw fileError(`cannot write ${this.path}`, error);
+    }
   }
 
   [Symbol.dispose](): void {
