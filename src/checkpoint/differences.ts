@@ -1,9 +1,7 @@
 /** Says how two records contradict each other, in the words of the command line. */
 
+import { flagName } from '../base/flag-name.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from './json.ts';
-
-/** `hiddenSize` → `hidden-size`, as flags are spelled. */
-const flagName = (key: string): string => key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 const words = (value: JsonValue | undefined): string =>
   value === undefined ? 'not set' : typeof value === 'string' ? value : JSON.stringify(value);

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { UsageError } from '../base/errors.ts';
+import { flagName } from '../base/flag-name.ts';
 import { parseArguments } from './arguments.ts';
-import { flag, flagName, flagsOf } from './flag.ts';
+import { flag, flagsOf } from './flag.ts';
 
 const group = 'Model';
 const flags = flagsOf(

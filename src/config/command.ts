@@ -2,9 +2,10 @@
 
 import { z } from 'zod';
 import { UsageError } from '../base/errors.ts';
+import { flagName } from '../base/flag-name.ts';
 import { type ParsedArguments, parseArguments, type RawValues } from './arguments.ts';
 import { readConfigFile } from './config-file.ts';
-import { type Flag, flagName, flagsOf } from './flag.ts';
+import { type Flag, flagsOf } from './flag.ts';
 
 /** What a check across options may ask. */
 export interface Given {

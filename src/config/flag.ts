@@ -1,6 +1,9 @@
 /** One option: what the schema knows about it (kind, default, choices) and what its help says. */
 
 import { z } from 'zod';
+import { flagName } from '../base/flag-name.ts';
+
+export { flagName };
 
 /** Topics of `--help`, in the order they are printed. */
 export const flagGroups = [
@@ -48,11 +51,6 @@ export interface Flag extends FlagInfo {
   readonly required: boolean;
   readonly defaultValue: unknown;
   readonly choices: readonly string[];
-}
-
-/** `adamBeta1` → `adam-beta1`, Megatron's spelling. */
-export function flagName(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 /** The options of a command's schema, in their order. */

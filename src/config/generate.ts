@@ -2,9 +2,10 @@
 
 import { z } from 'zod';
 import { UsageError } from '../base/errors.ts';
+import { flagName } from '../base/flag-name.ts';
 import { tokenizerTypes } from '../data/tokenizers/tokenizer.ts';
 import { defineCommand, type Given } from './command.ts';
-import { flag, flagName } from './flag.ts';
+import { flag } from './flag.ts';
 import {
   countSchema,
   debugFlag,

@@ -1,8 +1,8 @@
 /** A `pretrain gpt` run so small that an iteration takes milliseconds, with dropout, accumulation and a learning-rate schedule. */
 
 import { join } from 'node:path';
+import { flagName } from '../../src/base/flag-name.ts';
 import { parseCommandLine } from '../../src/config/command.ts';
-import { flagName } from '../../src/config/flag.ts';
 import { pretrainGptCommand } from '../../src/config/pretrain-gpt.ts';
 import type { ExitReason, LoopEvents } from '../../src/train/loop.ts';
 import { pretrainGpt } from '../../src/train/pretrain-gpt.ts';

@@ -2,11 +2,11 @@
 
 import { availableParallelism } from 'node:os';
 import { UsageError } from '../../base/errors.ts';
+import { flagName } from '../../base/flag-name.ts';
 import { checkedCommunicator } from '../../comm/checked.ts';
 import { launch } from '../../comm/launch.ts';
 import { underMpi } from '../../comm/mpi/launch.ts';
 import { runMpi } from '../../comm/mpi/run.ts';
-import { flagName } from '../../config/flag.ts';
 import { dataParallelSize, type PretrainGptConfig } from '../../config/pretrain-gpt.ts';
 import { pretrainGpt } from '../../train/pretrain-gpt.ts';
 import type { PretrainRankData } from '../../train/pretrain-gpt-rank.ts';
