@@ -44,13 +44,13 @@ export interface Breach {
 }
 
 /** Floor of a file: the folder in `src/` that it lies in; 'top' for files directly in `src/`, undefined outside. */
-export function floorOf(path: string): string | undefined {
+function floorOf(path: string): string | undefined {
   const parts = path.split('/');
   if (parts[0] !== 'src') return undefined;
   return parts.length === 2 ? 'top' : parts[1];
 }
 
-export function isTest(path: string): boolean {
+function isTest(path: string): boolean {
   return /\.test\.[cm]?[tj]s$/.test(path) || path.startsWith('test/');
 }
 
@@ -99,7 +99,7 @@ function breachOf(file: SourceFile, imported: Import): string | undefined {
 }
 
 /** Cycles of files that need each other to be run; each is told once, at its first file. */
-export function findCycles(files: readonly SourceFile[]): readonly Breach[] {
+function findCycles(files: readonly SourceFile[]): readonly Breach[] {
   const byPath = new Map(files.map((file) => [file.path, file]));
   const state = new Map<string, 'open' | 'done'>();
   const trail: string[] = [];

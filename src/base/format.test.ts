@@ -9,7 +9,6 @@ import {
   formatExponent,
   formatFixed,
   formatInteger,
-  formatPercent,
   formatTimestamp,
   truncateToWidth,
 } from './format.ts';
@@ -81,8 +80,7 @@ describe('format', () => {
     expect(formatFixed(1.25, 3)).toBe('1.250');
   });
 
-  test('percent and timestamp', () => {
-    expect(formatPercent(0.4199)).toBe('42.0%');
+  test('timestamp', () => {
     expect(formatTimestamp(new Date(2026, 0, 2, 3, 4, 5))).toBe('2026-01-02 03:04:05');
   });
 

@@ -55,11 +55,6 @@ export function formatDuration(milliseconds: number): string {
   return `${sign}${Math.floor(hours / 24)}d ${two(hours % 24)}h`;
 }
 
-/** A share as `42.0%`; never clamped, so that a wrong figure is seen. */
-export function formatPercent(fraction: number, digits = 1): string {
-  return Number.isFinite(fraction) ? `${(fraction * 100).toFixed(digits)}%` : unknown;
-}
-
 /** C's and Python's `%.{digits}E`: two exponent digits at least, `1.234560E+01`, `nan`, `inf`. */
 export function formatExponent(value: number, digits = 6): string {
   if (Number.isNaN(value)) return 'nan';

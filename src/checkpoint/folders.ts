@@ -61,7 +61,7 @@ function parseHidden(name: string): HiddenFolder | undefined {
 }
 
 /** Names under `root`; none where there is no such folder. @throws CheckpointError if it cannot be read. */
-export function namesIn(root: string): string[] {
+function namesIn(root: string): string[] {
   try {
     return readdirSync(root);
   } catch (error) {

@@ -6,7 +6,7 @@ import { formatShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** Element types that can be reduced; float64 for gradient checks on the reference engine. */
-export const reducibleTypes = ['f32', 'bf16', 'i32', 'f64'] as const;
+const reducibleTypes = ['f32', 'bf16', 'i32', 'f64'] as const;
 export type ReducibleType = (typeof reducibleTypes)[number];
 
 type Group = { readonly label: string; readonly size: number };

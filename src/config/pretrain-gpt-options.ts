@@ -14,7 +14,7 @@ export const defaultWarmupFraction = 0.01;
 export const defaultMinLr = 1e-5;
 
 /** Size and shape of a GPT model. */
-export const gptModelFlags = {
+const gptModelFlags = {
   numLayers: flag(countSchema.default(24), { group: 'Model', help: 'transformer layers' }),
   hiddenSize: flag(countSchema.default(1024), { group: 'Model', help: 'width of the hidden state' }),
   numAttentionHeads: flag(countSchema.default(16), {

@@ -57,5 +57,5 @@ export function gptConfig(
 }
 
 /** Entries of the embedding table in memory. */
-export const paddedVocabSize = (config: GptConfig): number =>
+export const paddedVocabSize = (config: Pick<GptConfig, 'vocabSize' | 'makeVocabSizeDivisibleBy'>): number =>
   Math.ceil(config.vocabSize / config.makeVocabSizeDivisibleBy) * config.makeVocabSizeDivisibleBy;

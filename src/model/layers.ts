@@ -62,8 +62,6 @@ export class LayerNorm {
 export interface EmbeddingSize {
   readonly entries: number;
   readonly width: number;
-  /** Entries in memory. */
-  readonly paddedEntries?: number;
 }
 
 /** A table of rows by id. */
@@ -74,7 +72,6 @@ export class Embedding {
     this.weight = parameters.declare({
       name: `${name}.weight`,
       globalShape: [size.entries, size.width],
-      ...(size.paddedEntries === undefined ? {} : { paddedRows: size.paddedEntries }),
       initial: { kind: 'normal', deviation },
       decay: true,
     });

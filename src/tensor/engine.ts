@@ -5,7 +5,7 @@ import type { DType } from './dtype.ts';
 import type { Kernel, KernelArgument } from './kernel.ts';
 import type { Tensor } from './tensor.ts';
 
-export const engineNames = ['cpu', 'reference'] as const;
+const engineNames = ['cpu', 'reference'] as const;
 export type EngineName = (typeof engineNames)[number];
 
 /** What a tape wants to know of an operator that ran; see autograd/tape.ts. */

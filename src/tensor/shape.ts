@@ -8,7 +8,7 @@ export const sizeOf = (shape: Shape): number => shape.reduce((product, size) => 
 
 export const formatShape = (shape: Shape): string => `[${shape.join(', ')}]`;
 
-export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((size, i) => size === b[i]);
+const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((size, i) => size === b[i]);
 
 /** The last dimension. @throws ShapeError for a scalar. */
 export function lastOf(shape: Shape): number {

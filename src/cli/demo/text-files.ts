@@ -5,7 +5,7 @@ import { readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-export const textKinds = ['TypeScript', 'Markdown'] as const;
+const textKinds = ['TypeScript', 'Markdown'] as const;
 export type TextKind = (typeof textKinds)[number];
 
 export interface TextFile {

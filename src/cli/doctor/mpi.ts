@@ -20,7 +20,7 @@ export async function examineMpi(): Promise<readonly Component[]> {
   );
 }
 
-export function describeMpi(
+function describeMpi(
   implementation: MpiImplementation,
   installation: Pick<MpiInstallation, 'version' | 'wrapper'> | undefined,
   launcher: string | undefined,

@@ -52,7 +52,7 @@ export interface MpiMembership extends MpiRank {
  *
  * @throws EngineError when no MPI fits the launcher, or it does not come up.
  */
-export async function joinMpi(options: MpiOptions = {}): Promise<MpiMembership> {
+async function joinMpi(options: MpiOptions = {}): Promise<MpiMembership> {
   const launch = options.launch ?? underMpi();
   if (!launch) {
     throw new EngineError('no MPI launcher started this process', {

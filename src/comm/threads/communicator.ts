@@ -36,7 +36,7 @@ export function createWorld(run: SharedRun, offset: number, rank: number): Threa
   return new ThreadsCommunicator(new Group(run, offset, members, rank, 'world'));
 }
 
-export class ThreadsCommunicator implements Communicator {
+class ThreadsCommunicator implements Communicator {
   readonly rank: number;
   readonly size: number;
   readonly label: string;

@@ -34,7 +34,7 @@ export interface PublishedCall {
 }
 
 /** Counters of a mailbox from one rank to another. */
-export const mailWords = { sent: 0, received: 1, sleepers: 2 } as const;
+const mailWords = { sent: 0, received: 1, sleepers: 2 } as const;
 
 export class GroupMemory {
   readonly run: SharedRun;

@@ -23,7 +23,7 @@ export const indexVersion = 1;
 export const indexHeaderBytes = 34;
 
 /** Dtypes that hold token ids. */
-export const tokenDtypes = ['uint8', 'int8', 'int16', 'int32', 'int64', 'uint16'] as const;
+const tokenDtypes = ['uint8', 'int8', 'int16', 'int32', 'int64', 'uint16'] as const;
 export type TokenDtype = (typeof tokenDtypes)[number];
 
 /** What the dtype codes of the format stand for. */

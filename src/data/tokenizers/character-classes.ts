@@ -1,8 +1,8 @@
 /** Unicode classes of UTF-16 code units, as a table: what the pre-tokenizer needs to know of a character, in one load. */
 
 export const otherClass = 0;
-export const letterClass = 1;
-export const numberClass = 2;
+const letterClass = 1;
+const numberClass = 2;
 export const spaceClass = 3;
 
 /** Class by code unit of the basic plane; `wide` answers for the code points above it. */

@@ -5,7 +5,7 @@ import { preTokenEnd } from './pre-tokens.ts';
 import { hashSpan } from './span-cache.ts';
 
 /** Pre-tokens longer than this many code units (an encoded image, say) are counted in parts of this length: training time stays linear. */
-export const longestCountedSpan = 256;
+const longestCountedSpan = 256;
 
 export interface PreTokenCounts {
   /** Number of different pre-tokens so far. */

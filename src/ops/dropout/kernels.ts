@@ -5,7 +5,7 @@ import { defineKernel } from '../../tensor/kernel.ts';
 import { dropoutRule, type RandomSite, randomBits16 } from '../../tensor/philox.ts';
 
 /** Calls `visit(i, factor)` for the elements of one sample; the factor is 0 where dropped, else 1/(1 − p). */
-export function forEachDropout(
+function forEachDropout(
   at: RandomSite,
   sample: number,
   elements: number,

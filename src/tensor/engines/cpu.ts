@@ -42,7 +42,7 @@ const kernelFolders = [operatorsFolder, threadsFolder];
  *
  * @throws UsageError when the variable is no whole number above 0.
  */
-export function defaultThreads(environment: NodeJS.ProcessEnv = process.env): number {
+function defaultThreads(environment: NodeJS.ProcessEnv = process.env): number {
   const text = environment['MEGATRON_THREADS'];
   if (!text) return availableParallelism();
   const threads = Number(text);

@@ -5,7 +5,7 @@ import type { Engine } from '../engine.ts';
 import { type CpuOptions, createCpuEngine } from './cpu.ts';
 import { createReferenceEngine } from './reference.ts';
 
-export const deviceNames = ['auto', 'cpu', 'reference'] as const;
+const deviceNames = ['auto', 'cpu', 'reference'] as const;
 export type DeviceName = (typeof deviceNames)[number];
 
 export interface EngineOptions extends CpuOptions {

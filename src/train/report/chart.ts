@@ -1,6 +1,6 @@
 /** What a chart shows, and its scales: the same for the SVG and for the terminal. */
 
-/** One curve. Points whose y is no finite number (or not positive on a log scale) leave a gap. */
+/** One curve. Points whose y is no finite number leave a gap. */
 export interface ChartSeries {
   readonly label: string;
   readonly x: readonly number[];
@@ -22,8 +22,6 @@ export interface Chart {
   readonly yLabel: string;
   readonly series: readonly ChartSeries[];
   readonly baselines?: readonly ChartBaseline[];
-  /** Default linear. */
-  readonly yScale?: 'linear' | 'log';
 }
 
 export interface Tick {
@@ -89,47 +87,11 @@ export function tightAxis(values: Iterable<number>, tickCount: number): Axis {
 }
 
 /** An axis that ends at ticks, for losses. */
-export function valueAxis(values: Iterable<number>, scale: 'linear' | 'log', tickCount: number): Axis {
-  if (scale === 'log') return logAxis(values, tickCount);
+export function valueAxis(values: Iterable<number>, tickCount: number): Axis {
   const [low, high] = widened(extent(values));
   const step = niceStep(high - low, tickCount);
   const [first, last] = [Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step];
   return linearAxis(first, last, linearTicks(first, last, Math.round((last - first) / step)));
-}
-
-function logAxis(values: Iterable<number>, tickCount: number): Axis {
-  const [smallest, largest] = extent([...values].filter((value) => value > 0));
-  const [first, last] = [Math.log10(smallest), Math.log10(largest)];
-  // A little air, so that no curve runs along the frame.
-  const air = first === last ? 0.3 : Math.min((last - first) * 0.04, 1);
-  const [low, high] = [first - air, last + air];
-  return {
-    low: 10 ** low,
-    high: 10 ** high,
-    ticks: logTicks(low, high, tickCount),
-    position: (value) => (Math.log10(value) - low) / (high - low),
-  };
-}
-
-/** Ticks between two powers of ten, given by their exponents. */
-function logTicks(lowExponent: number, highExponent: number, tickCount: number): Tick[] {
-  const [low, high] = [10 ** lowExponent, 10 ** highExponent];
-  const stride = Math.max(Math.round((highExponent - lowExponent) / (1.5 * tickCount)), 1);
-  const candidates = [[1], [1, 3], [1, 2, 5], [1, 2, 3, 4, 5, 6, 8]].map((factors) => {
-    const ticks: number[] = [];
-    for (let power = Math.floor(lowExponent / stride) * stride; power <= Math.ceil(highExponent); power += stride) {
-      for (const factor of factors) ticks.push(Number(`${factor}e${power}`));
-    }
-    return ticks.filter((value) => value >= low && value <= high);
-  });
-  const enough = Math.max(Math.min(tickCount - 1, 4), 2);
-  const chosen = candidates.find((ticks) => ticks.length >= enough);
-  // Less than half a decade: even steps read better.
-  if (chosen === undefined) return linearTicks(low, high, tickCount);
-  return chosen.map((value) => ({
-    value,
-    label: value >= 1e5 || value < 1e-4 ? value.toExponential() : String(value),
-  }));
 }
 
 /** No loss worth drawing is larger; beyond it, sums of an axis' ends would overflow. */

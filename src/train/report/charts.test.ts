@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { displayWidth } from '../../base/format.ts';
 import { type Chart, strokes, tightAxis, valueAxis } from './chart.ts';
 import { lineChart } from './svg-chart.ts';
-import { sparkline, terminalChart } from './terminal-chart.ts';
+import { terminalChart } from './terminal-chart.ts';
 
 const labels = (axis: { ticks: readonly { label: string }[] }): string[] => axis.ticks.map((tick) => tick.label);
 
@@ -24,30 +24,18 @@ const chart: Chart = {
 };
 
 test('ticks are round numbers with no more decimals than they need', () => {
-  expect(labels(valueAxis([2.3, 10.9], 'linear', 6))).toEqual(['2', '4', '6', '8', '10', '12']);
-  expect(labels(valueAxis([3.01, 3.09], 'linear', 4))).toEqual(['3.00', '3.02', '3.04', '3.06', '3.08', '3.10']);
-  expect(labels(valueAxis([0, 9], 'linear', 4))).toEqual(['0', '2.5', '5.0', '7.5', '10.0']);
-  expect(labels(valueAxis([-1, 1], 'linear', 4))).toEqual(['-1.0', '-0.5', '0', '0.5', '1.0']);
+  expect(labels(valueAxis([2.3, 10.9], 6))).toEqual(['2', '4', '6', '8', '10', '12']);
+  expect(labels(valueAxis([3.01, 3.09], 4))).toEqual(['3.00', '3.02', '3.04', '3.06', '3.08', '3.10']);
+  expect(labels(valueAxis([0, 9], 4))).toEqual(['0', '2.5', '5.0', '7.5', '10.0']);
+  expect(labels(valueAxis([-1, 1], 4))).toEqual(['-1.0', '-0.5', '0', '0.5', '1.0']);
   expect(labels(tightAxis([1, 300000], 6))).toEqual(['50k', '100k', '150k', '200k', '250k', '300k']);
   expect(labels(tightAxis([1, 3], 8))).toEqual(['1', '2', '3']);
   expect(labels(tightAxis([7], 8))).toEqual(['6', '7', '8']);
-  expect(labels(valueAxis([2.5, 11], 'log', 6))).toEqual(['3', '4', '5', '6', '8', '10']);
-  expect(labels(valueAxis([0.0001, 1000], 'log', 6))).toEqual([
-    '0.0001',
-    '0.001',
-    '0.01',
-    '0.1',
-    '1',
-    '10',
-    '100',
-    '1000',
-  ]);
-  expect(labels(valueAxis([3.1, 3.2], 'log', 5)).length).toBeGreaterThan(2);
 });
 
 test('axes hold all values, and none, one or useless values do no harm', () => {
   for (const values of [[], [5], [0], [-3, -3], [Number.NaN, Number.POSITIVE_INFINITY], [1e-300, 1e300], [0, -1]]) {
-    for (const axis of [valueAxis(values, 'linear', 5), valueAxis(values, 'log', 5), tightAxis(values, 5)]) {
+    for (const axis of [valueAxis(values, 5), tightAxis(values, 5)]) {
       expect(axis.low).toBeLessThan(axis.high);
       expect(axis.ticks.length).toBeLessThan(20);
       expect(axis.position(axis.low)).toBeCloseTo(0, 9);
@@ -61,39 +49,35 @@ test('thinning keeps every spike; gaps break a curve', () => {
   y[54321] = 9;
   y[77777] = 1;
   const series = { label: 'a', x: range(100000), y };
-  const [stroke = []] = strokes(series, tightAxis(series.x, 5), valueAxis(y, 'linear', 5), 500);
+  const [stroke = []] = strokes(series, tightAxis(series.x, 5), valueAxis(y, 5), 500);
   expect(stroke.length).toBeLessThan(2100);
   expect(Math.max(...stroke.map((point) => point.y))).toBeGreaterThan(0.85);
   expect(Math.min(...stroke.map((point) => point.y))).toBeLessThan(0.15);
   const broken = { label: 'a', x: [1, 2, 3, 4, 5], y: [1, 2, Number.NaN, 3, Number.POSITIVE_INFINITY] };
-  const parts = strokes(broken, tightAxis(broken.x, 5), valueAxis(broken.y, 'linear', 5), 500);
+  const parts = strokes(broken, tightAxis(broken.x, 5), valueAxis(broken.y, 5), 500);
   expect(parts.map((part) => part.length)).toEqual([2, 1]);
-  const log = { label: 'a', x: [1, 2, 3], y: [1, 0, 10] };
-  expect(strokes(log, tightAxis(log.x, 5), valueAxis(log.y, 'log', 5), 500)).toHaveLength(2);
 });
 
 test('the SVG is well formed, escapes its words and draws inside its frame', () => {
-  for (const yScale of ['linear', 'log'] as const) {
-    const svg = lineChart({ ...chart, yScale }, { width: 600, height: 400 });
-    expect(svg).toContain('<title>Loss &amp; &quot;perplexity&quot; &lt;b&gt;</title>');
-    expect(svg).toContain('prefers-color-scheme:dark');
-    expect(svg).not.toMatch(/NaN|Infinity|undefined/);
-    const open = [...svg.matchAll(/<([a-z]+)(?:\s[^>]*[^/])?>/g)].map((match) => match[1]);
-    const close = [...svg.matchAll(/<\/([a-z]+)>/g)].map((match) => match[1]);
-    expect(open.sort()).toEqual(close.sort());
-    const path = /class="line thin c0" d="([^"]*)"/.exec(svg)?.[1] ?? '';
-    const points = path
-      .split(/[ML]/)
-      .filter(Boolean)
-      .map((point) => point.split(' ').map(Number));
-    expect(points.length).toBeGreaterThan(400);
-    for (const [x = -1, y = -1] of points) {
-      expect(x >= 46 && x <= 573).toBe(true);
-      expect(y >= 103 && y <= 343).toBe(true);
-    }
-    expect(svg.match(/<circle/g)).toHaveLength(4);
-    expect(svg.match(/class="baseline"/g)).toHaveLength(1);
+  const svg = lineChart(chart, { width: 600, height: 400 });
+  expect(svg).toContain('<title>Loss &amp; &quot;perplexity&quot; &lt;b&gt;</title>');
+  expect(svg).toContain('prefers-color-scheme:dark');
+  expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+  const open = [...svg.matchAll(/<([a-z]+)(?:\s[^>]*[^/])?>/g)].map((match) => match[1]);
+  const close = [...svg.matchAll(/<\/([a-z]+)>/g)].map((match) => match[1]);
+  expect(open.sort()).toEqual(close.sort());
+  const path = /class="line thin c0" d="([^"]*)"/.exec(svg)?.[1] ?? '';
+  const points = path
+    .split(/[ML]/)
+    .filter(Boolean)
+    .map((point) => point.split(' ').map(Number));
+  expect(points.length).toBeGreaterThan(400);
+  for (const [x = -1, y = -1] of points) {
+    expect(x >= 46 && x <= 573).toBe(true);
+    expect(y >= 103 && y <= 343).toBe(true);
   }
+  expect(svg.match(/<circle/g)).toHaveLength(4);
+  expect(svg.match(/class="baseline"/g)).toHaveLength(1);
   expect(lineChart({ ...chart, series: [] })).not.toMatch(/NaN|Infinity|undefined/);
 });
 
@@ -124,12 +108,4 @@ test('the terminal chart fits its size and shows where the loss falls', () => {
     for (const line of other) expect(displayWidth(line)).toBeLessThanOrEqual(columns);
   }
   expect(terminalChart({ ...chart, series: [], baselines: [] }).split('\n')).toHaveLength(12);
-});
-
-test('sparkline', () => {
-  expect(sparkline([1, 2, 3, 4, 5, 6, 7, 8])).toBe('▁▂▃▄▅▆▇█');
-  expect(sparkline([9, 9, 5, Number.NaN, 1], 3)).toBe('█ ▁');
-  expect(sparkline([2, 2])).toBe('▄▄');
-  expect(sparkline([])).toBe('');
-  expect(sparkline([1, 2], 0)).toBe('');
 });

@@ -11,8 +11,6 @@ export {
 export {
   formatArguments,
   formatMemoryLine,
-  formatParameterLine,
-  formatTimers,
   formatTrainingLine,
   formatValidationBlock,
   perplexity,
@@ -21,4 +19,4 @@ export {
 export { type IterationMetrics, MetricsFile, metricsLine, readMetrics } from './metrics-file.ts';
 export { lineChart, type SvgSize } from './svg-chart.ts';
 export { megatronScalars, type TensorBoardOptions, TensorBoardWriter } from './tensorboard.ts';
-export { sparkline, type TerminalSize, terminalChart } from './terminal-chart.ts';
+export { type TerminalSize, terminalChart } from './terminal-chart.ts';

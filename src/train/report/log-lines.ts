@@ -18,7 +18,6 @@ export interface TrainingLogEntry {
   readonly losses: Readonly<Record<string, number>>;
   readonly lossScale: number;
   readonly gradNorm?: number;
-  readonly paramsNorm?: number;
   readonly skippedIterations: number;
   readonly nanIterations: number;
 }
@@ -41,7 +40,6 @@ export function formatTrainingLine(entry: TrainingLogEntry): string {
     `loss scale: ${formatFixed(entry.lossScale, 1)}`,
   ];
   if (entry.gradNorm !== undefined) parts.push(`grad norm: ${formatFixed(entry.gradNorm, 3)}`);
-  if (entry.paramsNorm !== undefined) parts.push(`params norm: ${formatFixed(entry.paramsNorm, 3)}`);
   parts.push(`number of skipped iterations: ${padded(entry.skippedIterations, 3)}`);
   parts.push(`number of nan iterations: ${padded(entry.nanIterations, 3)}`);
   return `${parts.join(' | ')} |`;
@@ -80,14 +78,6 @@ function argumentWords(value: unknown): string {
   return typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value));
 }
 
-/** ` > number of parameters on (tensor, pipeline) model parallel rank (0, 0): 124439808`, for the start of a run. */
-export function formatParameterLine(
-  count: number,
-  rank: { readonly tensor: number; readonly pipeline: number },
-): string {
-  return ` > number of parameters on (tensor, pipeline) model parallel rank (${rank.tensor}, ${rank.pipeline}): ${count}`;
-}
-
 /** `[Rank 0] (after 10 iterations) memory (MB) | allocated: … | max allocated: … | reserved: …`: once, after the first line of a run. */
 export function formatMemoryLine(entry: {
   readonly rank: number;
@@ -96,10 +86,4 @@ export function formatMemoryLine(entry: {
 }): string {
   const parts = Object.entries(entry.bytes).map(([name, bytes]) => `${name}: ${formatFixed(bytes / 2 ** 20, 1)}`);
   return `[Rank ${entry.rank}] (after ${entry.iteration} iterations) memory (MB) | ${parts.join(' | ')}`;
-}
-
-/** ` time (ms) | forward: 12.34 | backward: 24.68 | …`: mean milliseconds per iteration by phase. */
-export function formatTimers(milliseconds: Readonly<Record<string, number>>): string {
-  const parts = Object.entries(milliseconds).map(([name, value]) => `${name}: ${formatFixed(value, 2)}`);
-  return ` time (ms) | ${parts.join(' | ')}`;
 }

@@ -65,7 +65,7 @@ interface Plot {
  */
 export function lineChart(chart: Chart, size: SvgSize = {}): string {
   const { width = 880, height = 480 } = size;
-  const yAxis = valueAxis(shownValues(chart), chart.yScale ?? 'linear', 6);
+  const yAxis = valueAxis(shownValues(chart), 6);
   const left = 46 + Math.max(...yAxis.ticks.map((tick) => textWidth(tick.label)), 0);
   const top = chart.subtitle === undefined ? 82 : 104;
   const plot: Plot = {
@@ -125,10 +125,9 @@ function axes(chart: Chart, plot: Plot): string[] {
   parts.push(
     `<text x="${figure(left + width / 2)}" y="${figure(bottom + 42)}" text-anchor="middle">${escapeText(chart.xLabel)}</text>`,
   );
-  const scale = chart.yScale === 'log' ? ' (log scale)' : '';
   const middle = figure(top + height / 2);
   parts.push(
-    `<text x="26" y="${middle}" text-anchor="middle" transform="rotate(-90 26 ${middle})">${escapeText(chart.yLabel + scale)}</text>`,
+    `<text x="26" y="${middle}" text-anchor="middle" transform="rotate(-90 26 ${middle})">${escapeText(chart.yLabel)}</text>`,
   );
   return parts;
 }

@@ -83,7 +83,7 @@ export class TensorBoardWriter implements Disposable {
 }
 
 /** A TFRecord: length (8 bytes), its checksum, the content, its checksum; all little-endian. */
-export function frameRecord(content: Uint8Array): Uint8Array {
+function frameRecord(content: Uint8Array): Uint8Array {
   const record = Buffer.alloc(12 + content.byteLength + 4);
   record.writeBigUInt64LE(BigInt(content.byteLength), 0);
   record.writeUInt32LE(maskedCrc32c(record.subarray(0, 8)), 8);

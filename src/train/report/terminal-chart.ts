@@ -78,10 +78,10 @@ export function terminalChart(chart: Chart, size: TerminalSize = {}): string {
 /** An axis whose ticks fall on rows at even distances, where there is one. */
 function evenAxis(chart: Chart, height: number): Axis {
   const values = [...shownValues(chart)];
-  const axes = [4, 5, 3, 6, 2].map((count) => valueAxis(values, chart.yScale ?? 'linear', Math.min(count, height - 1)));
+  const axes = [4, 5, 3, 6, 2].map((count) => valueAxis(values, Math.min(count, height - 1)));
   const even = axes.find((axis) => axis.ticks.length > 2 && (height - 1) % (axis.ticks.length - 1) === 0);
   const fallback = axes[0] as Axis;
-  return chart.yScale === 'log' ? fallback : (even ?? fallback);
+  return even ?? fallback;
 }
 
 const rowOf = (position: number, height: number): number =>
@@ -171,20 +171,4 @@ function xLines(chart: Chart, xAxis: Axis, gutter: number, width: number): [stri
   const start = text.startsWith(' '.repeat(chart.xLabel.length + 3)) ? 0 : gap + 3;
   if (start === 0 || gap >= 0) labels.splice(start, chart.xLabel.length, ...chart.xLabel);
   return [`${' '.repeat(gutter - 1)}└${line.join('')}`, labels.join('').trimEnd()];
-}
-
-/** The last `width` values as a row of bars `▁▂▃▄▅▆▇█`, from the smallest to the largest of them; a gap for what is no number. */
-export function sparkline(values: readonly number[], width = values.length): string {
-  const bars = '▁▂▃▄▅▆▇█';
-  const shown = width > 0 ? values.slice(-width) : [];
-  const finite = shown.filter(Number.isFinite);
-  const low = Math.min(...finite);
-  const range = Math.max(...finite) - low;
-  return shown
-    .map((value) => {
-      if (!Number.isFinite(value)) return ' ';
-      const level = range === 0 ? 3 : Math.min(Math.floor(((value - low) / range) * bars.length), bars.length - 1);
-      return bars[level] ?? ' ';
-    })
-    .join('');
 }
