@@ -1,7 +1,7 @@
 /** Files written beside and renamed, so that a crash or a full disk never damages what existed. */
 
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { MegatronError, messageOf } from './errors.ts';
 
@@ -26,6 +26,19 @@ export function syncFolder(path: string): void {
 /** Writes all of `bytes` at the handle's position; `writeSync` alone may write less. */
 export function writeFully(handle: number, bytes: Uint8Array): void {
   for (let offset = 0; offset < bytes.byteLength; ) offset += writeSync(handle, bytes, offset);
+}
+
+/** One read asks for at most this much: below the 2 GiB that Node and Linux refuse, large enough to cost nothing. */
+const largestReadBytes = 64 * 1024 * 1024;
+
+/** Fills `target` from `position` of an open file. @throws what `ended` makes of the byte at which the file ends too early. */
+export function readFully(handle: number, target: Uint8Array, position: number, ended: (at: number) => Error): void {
+  for (let offset = 0; offset < target.byteLength; ) {
+    const wanted = Math.min(largestReadBytes, target.byteLength - offset);
+    const count = readSync(handle, target, offset, wanted, position + offset);
+    if (count === 0) throw ended(position + offset);
+    offset += count;
+  }
 }
 
 /**

@@ -3,24 +3,13 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { CheckpointError, MegatronError, messageOf } from '../base/errors.ts';
+import { readFully } from '../base/files.ts';
 import { elementCount, itemSize } from './dtype.ts';
 import { readBox } from './read-box.ts';
 import { largestHeaderBytes, parseHeader, type SafetensorsHeader, type TensorEntry } from './safetensors-header.ts';
 import { isInside, type Slice, sliceWords } from './slices.ts';
 
-/** One system call reads at most this much: below the 2 GiB that Node and Linux refuse, large enough to cost nothing. */
-const largestReadBytes = 256 * 1024 * 1024;
 const hashChunkBytes = 1024 * 1024;
-
-/** Fills `destination` from `position` of an open file. @throws CheckpointError if the file ends before. */
-export function readFully(handle: number, destination: Uint8Array, position: number, path: string): void {
-  for (let done = 0; done < destination.byteLength; ) {
-    const part = destination.subarray(done, Math.min(done + largestReadBytes, destination.byteLength));
-    const read = readSync(handle, part, 0, part.byteLength, position + done);
-    if (read === 0) throw new CheckpointError(`${path} ends at byte ${position + done}, in the middle of its data`);
-    done += read;
-  }
-}
 
 /** SHA-256 (hex) of all of an open file. */
 export function hashFile(handle: number): string {
@@ -58,12 +47,18 @@ export class SafetensorsFile implements Disposable {
     }
   }
 
+  #read(destination: Uint8Array, position: number): void {
+    const ended = (at: number): Error =>
+      new CheckpointError(`${this.path} ends at byte ${at}, in the middle of its data`);
+    readFully(this.#handle, destination, position, ended);
+  }
+
   #readHeader(): SafetensorsHeader {
     const fileBytes = fstatSync(this.#handle).size;
     if (fileBytes < 8)
       throw new CheckpointError(`${this.path} is damaged or no safetensors file: it has ${fileBytes} bytes`);
     const lengthBytes = Buffer.alloc(8);
-    readFully(this.#handle, lengthBytes, 0, this.path);
+    this.#read(lengthBytes, 0);
     const length = Number(lengthBytes.readBigUInt64LE(0));
     if (length > largestHeaderBytes || length > fileBytes - 8) {
       throw new CheckpointError(
@@ -71,7 +66,7 @@ export class SafetensorsFile implements Disposable {
       );
     }
     const json = Buffer.alloc(length);
-    readFully(this.#handle, json, 8, this.path);
+    this.#read(json, 8);
     return parseHeader(json, fileBytes, this.path);
   }
 
@@ -127,7 +122,7 @@ export class SafetensorsFile implements Disposable {
         destinationShape,
         destinationOffset,
       },
-      (part, position) => readFully(this.#handle, part, start + position, this.path),
+      (part, position) => this.#read(part, start + position),
       destination,
     );
   }

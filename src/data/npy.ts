@@ -1,8 +1,8 @@
 /** NumPy's `.npy` files (format 1.0) for the few dtypes of index files: NumPy reads what we write, and we what it writes. */
 
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { DataError } from '../base/errors.ts';
-import { fileError } from '../base/files.ts';
+import { fileError, readFully } from '../base/files.ts';
 
 /** Typed arrays that index files hold. */
 export type NpyArray = Int16Array | Int32Array | Uint32Array | Float64Array;
@@ -10,8 +10,6 @@ export type NpyArray = Int16Array | Int32Array | Uint32Array | Float64Array;
 export type NpyDtype = '<i2' | '<i4' | '<u4' | '<f8';
 
 const magic = Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]);
-const blockBytes = 1 << 26;
-
 /** Header bytes of a C-ordered array; its length is a multiple of 64, so that the data can be mapped aligned. */
 export function npyHeader(dtype: NpyDtype, shape: readonly number[]): Buffer {
   const dimensions = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
@@ -60,15 +58,16 @@ export function readNpy(path: string, dtype: NpyDtype, shape: readonly number[])
   } catch (error) {
     throw fileError(`cannot read ${path}`, error);
   }
+  const ended = (at: number): Error => damaged(path, `it ends after ${at} bytes`);
   try {
     const expected = npyHeader(dtype, shape);
     const count = shape.reduce((product, size) => product * size, 1);
     const prefix = Buffer.alloc(10);
-    readFully(handle, path, prefix, 0);
+    readFully(handle, prefix, 0, ended);
     if (prefix.compare(magic, 0, 6, 0, 6) !== 0 || prefix[6] !== 1) throw damaged(path, 'it is not a .npy 1.0 file');
     const headerLength = prefix.readUInt16LE(8);
     const header = Buffer.alloc(headerLength);
-    readFully(handle, path, header, 10);
+    readFully(handle, header, 10, ended);
     // Compare without padding: other writers pad to 16 or 64 bytes.
     const found = header.toString('latin1').trimEnd();
     const wanted = expected.toString('latin1', 10).trimEnd();
@@ -77,19 +76,10 @@ export function readNpy(path: string, dtype: NpyDtype, shape: readonly number[])
     const bytes = 10 + headerLength + array.byteLength;
     const size = fstatSync(handle).size;
     if (size !== bytes) throw damaged(path, `it has ${size} bytes where ${bytes} were expected`);
-    readFully(handle, path, new Uint8Array(array.buffer), 10 + headerLength);
+    readFully(handle, new Uint8Array(array.buffer), 10 + headerLength, ended);
     return array;
   } finally {
     closeSync(handle);
-  }
-}
-
-function readFully(handle: number, path: string, target: Uint8Array, position: number): void {
-  for (let offset = 0; offset < target.byteLength; ) {
-    const wanted = Math.min(blockBytes, target.byteLength - offset);
-    const count = readSync(handle, target, offset, wanted, position + offset);
-    if (count === 0) throw damaged(path, `it ends after ${position + offset} bytes`);
-    offset += count;
   }
 }
 

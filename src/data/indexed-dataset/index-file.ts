@@ -1,8 +1,8 @@
 /** Reading and checking an `.idx` file; see `format.ts` for its layout. */
 
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
 import { DataError } from '../../base/errors.ts';
-import { fileError } from '../../base/files.ts';
+import { fileError, readFully } from '../../base/files.ts';
 import {
   bytesOfDtype,
   dtypeOfCode,
@@ -111,7 +111,7 @@ interface Header {
 function readHeader(handle: number, path: string): Header {
   const size = fstatSync(handle).size;
   const header = Buffer.alloc(Math.min(size, indexHeaderBytes));
-  readFully(handle, path, header, 0);
+  readFully(handle, header, 0, (at) => endsEarly(path, at, header.byteLength));
   if (header.subarray(0, legacyMagic.length).equals(legacyMagic)) {
     throw new DataError(`${path} is of the older cached/lazy index format, which is not supported`, {
       remedy: 'Run `megatron preprocess` on the text again.',
@@ -191,20 +191,14 @@ function forEachChunk(
   const view = new DataView(buffer.buffer);
   for (let first = 0; first < elements; first += chunkElements) {
     const count = Math.min(chunkElements, elements - first);
-    readFully(handle, path, buffer.subarray(0, count * elementBytes), position + first * elementBytes);
+    const [bytes, start] = [count * elementBytes, position + first * elementBytes];
+    readFully(handle, buffer.subarray(0, bytes), start, (at) => endsEarly(path, at, start + bytes));
     visit(view, first, count);
   }
 }
 
-function readFully(handle: number, path: string, target: Uint8Array, position: number): void {
-  for (let offset = 0; offset < target.byteLength; ) {
-    const count = readSync(handle, target, offset, target.byteLength - offset, position + offset);
-    if (count === 0) {
-      throw damaged(path, `it ends at byte ${position + offset}, expected at least ${position + target.byteLength}`);
-    }
-    offset += count;
-  }
-}
+const endsEarly = (path: string, at: number, expected: number): Error =>
+  damaged(path, `it ends at byte ${at}, expected at least ${expected}`);
 
 function withFile<Result>(prefix: string, use: (handle: number) => Result): Result {
   const path = idxPath(prefix);

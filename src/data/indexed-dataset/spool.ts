@@ -1,8 +1,8 @@
 /** A buffered file that grows beside its final place; parts of it can be read back and overwritten. */
 
-import { closeSync, fsyncSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { DataError, MegatronError } from '../../base/errors.ts';
-import { temporaryBeside, writeFully } from '../../base/files.ts';
+import { readFully, temporaryBeside, writeFully } from '../../base/files.ts';
 
 export interface Spool {
   readonly path: string;
@@ -64,11 +64,7 @@ export function openSpool(target: string): Spool {
       used = 0;
     },
     read(into, position) {
-      for (let offset = 0; offset < into.byteLength; ) {
-        const count = readSync(descriptor(), into, offset, into.byteLength - offset, position + offset);
-        if (count === 0) throw new DataError(`${path} became shorter while it was written`);
-        offset += count;
-      }
+      readFully(descriptor(), into, position, () => new DataError(`${path} became shorter while it was written`));
     },
     overwrite(bytes, position) {
       let offset = 0;
