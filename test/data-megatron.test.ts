@@ -13,7 +13,10 @@ const pair = join(shared, 'megatron-mmididx');
 const prefix = join(pair, 'meg-gpt2-openwebtext_text_document');
 const input = join(shared, 'openwebtext-1000', 'openwebtext-1000.jsonl');
 const absent = !existsSync(`${prefix}.bin`) || !existsSync(input);
-if (absent) console.warn(`skipped: the comparison with Megatron's own files needs ${pair} and ${input}`);
+if (absent)
+  console.warn(
+    "skipped: the comparison with Megatron's own files needs the optional reference data beside the repository (../shared/data)",
+  );
 
 let folder = '';
 beforeAll(() => {

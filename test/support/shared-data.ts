@@ -15,5 +15,6 @@ export interface SharedData {
 /** @param name a folder or file inside the shared data */
 export function sharedData(name: string): SharedData {
   const path = resolve(folder, name);
-  return { path, missing: existsSync(path) ? undefined : `skipped: no ../shared/data/${name} beside the repository` };
+  const reason = `skipped: needs ${name} of the optional reference data beside the repository (../shared/data)`;
+  return { path, missing: existsSync(path) ? undefined : reason };
 }
