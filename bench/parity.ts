@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EngineError, UsageError } from '../src/base/errors.ts';
-import { mpiLaunchers } from '../test/support/mpirun.ts';
+import { testedMpis } from '../test/mpi/launching.ts';
 import {
   areIdentical,
   casesOf,
@@ -16,7 +16,6 @@ import {
   type Layout,
   layoutName,
   type ParityCase,
-  parityCaseNames,
   parityCases,
   runLayout,
 } from '../test/support/parity.ts';
@@ -25,7 +24,7 @@ import { benchmarkOptions, report } from './measure.ts';
 /** What every layout promises, relative to one rank. */
 const promises = { unequalInitialWeights: 0, firstLoss: 1e-6, losses: 1e-5, gradients: 1e-5 } as const;
 
-const threads = (tensor: number, data: number): Layout => ({ tensor, data, carrier: 'threads' });
+const threads = (tensor: number, data: number): Layout => ({ tensor, data });
 const onThreads = [threads(2, 1), threads(3, 1), threads(4, 1), threads(1, 2), threads(2, 2), threads(1, 4)];
 
 interface Row extends Deviations {
@@ -40,13 +39,12 @@ export async function parityBenchmark(args: readonly string[]): Promise<void> {
   const options = benchmarkOptions(args, { iterations: '20', mpi: 'all' });
   const iterations = Number(options.iterations);
   if (!(iterations >= 1)) throw new UsageError('--iterations must be 1 or more');
-  const launchers = options.mpi === 'none' ? new Map<string, string>() : await mpiLaunchers();
-  for (const name of ['Open MPI', 'MPICH']) {
-    if (!launchers.has(name)) process.stderr.write(`no ${name} here (or not asked for): left out\n`);
-  }
-  const underMpi = [...launchers].flatMap(([carrier, launcher]) =>
-    [threads(2, 1), threads(2, 2)].map((layout) => ({ ...layout, carrier, launcher })),
-  );
+  for (const { skip } of testedMpis) if (skip !== undefined) process.stderr.write(`${skip}\n`);
+  const mpis = testedMpis.filter(({ skip }) => skip === undefined && options.mpi === 'all');
+  const underMpi = mpis.flatMap((mpi): Layout[] => [
+    { tensor: 2, data: 1, mpi },
+    { tensor: 2, data: 2, mpi },
+  ]);
 
   const folder = mkdtempSync(join(tmpdir(), 'megatron-parity-'));
   try {
