@@ -34,6 +34,13 @@ for (const mpi of testedMpis) {
       expect(ended).toMatchObject({ code: 0, stdout: expect.stringContaining('4 ranks, 2 2 2 2 on their hosts') });
     });
 
+    it('end together, however far apart their work ends', async () => {
+      for (const milliseconds of ['0', '100', '1000']) {
+        const ended = await run(script, [...options, process.execPath, fileHere('ending.rank.ts'), milliseconds]);
+        expect(ended).toMatchObject({ code: 0, stdout: 'ended\nended\n' });
+      }
+    });
+
     it.for(['ranks', 'host'])('the first ends when the second loses its %s', async (what) => {
       const ended = await run(script, [...options, '--kill', what, process.execPath, fileHere('waiting.rank.ts')]);
       expect(ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/the launcher ended with [1-9]/) });

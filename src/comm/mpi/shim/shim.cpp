@@ -1,6 +1,10 @@
 // What TypeScript calls: plain C functions over the MPI that this was compiled against. All are called by one thread.
 //
 // Functions that can fail return a Status of border.h.
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "border.h"
 #include "operations.h"
 #include "pmi.h"
@@ -254,11 +258,20 @@ int32_t megatron_mpi_finalize() {
     if (!s.sentRequests.empty()) {
       check(MPI_Waitall(static_cast<int>(s.sentRequests.size()), s.sentRequests.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
     }
-    check(MPI_Comm_free(&s.failures), "MPI_Comm_free");
-    for (auto& group : s.groups) {
-      if (group->comm != MPI_COMM_NULL) check(MPI_Comm_free(&group->comm), "MPI_Comm_free");
-    }
+    // MPICH over UCX's TCP waits for ever in MPI_Finalize when this rank still moves messages, of whatever kind, while another
+    // closes its connections already. So all come to a halt together, and do nothing at all for longer than they differ.
+    check(MPI_Barrier(groupOf(0).comm), "MPI_Barrier");
+    const timespec pause = {0, s.size > 1 ? 100'000'000 : 0};
+    nanosleep(&pause, nullptr);
+    std::atomic<bool>& ended = *new std::atomic<bool>(false);
+    std::thread([&ended] {
+      std::this_thread::sleep_for(std::chrono::seconds(20));
+      if (ended) return;
+      std::fputs("megatron: all ranks have done their work, but MPI does not end (MPI_Finalize): giving up on it\n", stderr);
+      _exit(1);
+    }).detach();
     check(MPI_Finalize(), "MPI_Finalize");
+    ended = true;
   });
 }
 
