@@ -1,5 +1,6 @@
 /** A rank of the scaling benchmark: holds its part of every configuration's model, and steps them in turn. */
 
+import { cpus } from 'node:os';
 import type { Communicator } from '../src/comm/communicator.ts';
 import type { RankFunction } from '../src/comm/rank.ts';
 import { gptConfig } from '../src/model/config.ts';
@@ -29,18 +30,30 @@ export interface ScalingWork {
   readonly seq: number;
   readonly vocabulary: number;
   readonly dropout: number;
+  /** Undisturbed steps wanted of each configuration, and the time after which the rest is given up. */
   readonly rounds: number;
+  readonly minutes: number;
   /** Threads of a rank's engine. */
   readonly threads: number;
 }
 
+export interface StepTimes {
+  /** Milliseconds, of the slowest rank. */
+  readonly step: number;
+  /** Milliseconds of it in collectives, mean of the ranks: transfer, reduction and waiting for each other. */
+  readonly collectives: number;
+  /** Cores that other programs used meanwhile. */
+  readonly others: number;
+}
+
+/** A step during which other programs used less than this many cores counts as undisturbed. */
+const quietCores = 0.04;
+export const isQuiet = ({ others }: StepTimes): boolean => others < quietCores;
+
 export interface ConfigurationTimes {
   /** Parameters of the whole model. */
   readonly parameters: number;
-  /** Milliseconds of every step, of the slowest rank. */
-  readonly steps: readonly number[];
-  /** Milliseconds of every step that the ranks spent in collectives, their mean: transfer, reduction and waiting for each other. */
-  readonly collectives: readonly number[];
+  readonly steps: readonly StepTimes[];
   /** Of one step. */
   readonly collectiveCalls: number;
   readonly collectiveBytes: number;
@@ -51,39 +64,48 @@ const warmUp = 2;
 
 const rank: RankFunction<ScalingWork, ConfigurationTimes[]> = async (world, work) => {
   using engine = await createEngine({ threads: work.threads });
-  const { configurations, rounds } = work;
+  const { configurations, rounds, minutes } = work;
   const runs = configurations.map((one) => {
     const ranks = one.tensor * one.data;
     // all ranks take part in the split, some of them only to be left out
     const group = world.split(world.rank < ranks ? 0 : 1, world.rank, `${ranks} workers`);
     return world.rank < ranks ? prepare(engine, group, one, work) : undefined;
   });
-  const times = configurations.map(() => ({ steps: [] as number[], collectives: [] as number[] }));
-  for (let round = -warmUp; round < rounds; round++) {
+  const times = configurations.map((): StepTimes[] => []);
+  const start = performance.now();
+  const isOver = (): boolean =>
+    times.every((steps) => steps.filter(isQuiet).length >= rounds) || performance.now() - start > minutes * 60_000;
+  let steps = 0;
+  for (let round = -warmUp; round < 0 || world.exchange(isOver())[0] === false; round++) {
     for (const [index, run] of runs.entries()) {
       world.barrier();
-      // a rank without a part sleeps in the next call
+      const others = watchOthers();
       const before = run?.collectives().seconds ?? 0;
       const milliseconds = run ? timed(run.step) : 0;
       const inside = run ? (run.collectives().seconds - before) * 1000 : 0;
+      // a rank without a part sleeps here
       const all = world.exchange([milliseconds, inside] as const);
       if (round < 0) continue;
       const { tensor, data } = configurations[index] as Configuration;
-      times[index]?.steps.push(Math.max(...all.map(([step]) => step)));
-      times[index]?.collectives.push(all.reduce((sum, [, seconds]) => sum + seconds, 0) / (tensor * data));
+      times[index]?.push({
+        step: Math.max(...all.map(([step]) => step)),
+        collectives: all.reduce((sum, [, time]) => sum + time, 0) / (tensor * data),
+        others: others(),
+      });
     }
+    steps++;
     if (world.rank === 0) {
-      const last = times.map(({ steps }) => `${steps.at(-1)?.toFixed(0) ?? '–'} ms`);
-      process.stderr.write(`${round < 0 ? 'warming up' : `round ${round + 1}/${rounds}: ${last.join(', ')}`}\n`);
+      const last = times
+        .map((all) => all.at(-1))
+        .map((one) => one && `${one.step.toFixed(0)}${isQuiet(one) ? '' : '*'}`);
+      process.stderr.write(`${round < 0 ? 'warming up' : `round ${round + 1}: ${last.join(', ')} ms`}\n`);
     }
   }
   const found = runs.map((run, i) => {
-    const { steps = [], collectives = [] } = times[i] ?? {};
     const { calls = 0, bytes = 0 } = run?.collectives() ?? {};
-    const perStep = (total: number): number => Math.round(total / (rounds + warmUp));
     return {
-      ...{ parameters: run?.parameters ?? 0, steps, collectives, engine: engine.backend.description },
-      ...{ collectiveCalls: perStep(calls), collectiveBytes: perStep(bytes) },
+      ...{ parameters: run?.parameters ?? 0, steps: times[i] ?? [], engine: engine.backend.description },
+      ...{ collectiveCalls: Math.round(calls / steps), collectiveBytes: Math.round(bytes / steps) },
     };
   });
   for (const run of runs) run?.[Symbol.dispose]();
@@ -91,6 +113,17 @@ const rank: RankFunction<ScalingWork, ConfigurationTimes[]> = async (world, work
 };
 
 export default rank;
+
+/** @returns cores that other processes used since the call, on average: what the system counts as busy and we did not use. */
+function watchOthers(): () => number {
+  const busy = (): number =>
+    cpus().reduce((sum, { times: { user, nice, sys, irq } }) => sum + user + nice + sys + irq, 0);
+  const [start, before, own] = [performance.now(), busy(), process.cpuUsage()];
+  return () => {
+    const { user, system } = process.cpuUsage(own);
+    return Math.max(0, (busy() - before - (user + system) / 1000) / (performance.now() - start));
+  };
+}
 
 function prepare(engine: Engine, group: Communicator, configuration: Configuration, work: ScalingWork) {
   const { tensor, layers, hidden, heads } = configuration;

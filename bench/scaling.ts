@@ -4,8 +4,9 @@
  * Figure 5, model parallel: parameters per worker are held constant, the batch too; efficiency is parameters × tokens per
  * worker-second, relative to one worker. Figure 5, with data parallelism: every worker holds the small model, and the batch grows.
  * Table 8: one model and one batch on more workers. All configurations live in one process and take turns step by step, so
- * that whatever else the machine does falls on all of them alike; the medians are compared. A lone worker has the machine's memory
- * bandwidth and caches to itself, which counts against several.
+ * that what changes in the machine falls on all of them alike; the medians of `--rounds` steps are compared during which no other
+ * program was busy. On a busy machine that takes longer, at most `--minutes`; then all steps count, and the result says so.
+ * A lone worker has the machine's memory bandwidth and caches to itself, which counts against several.
  */
 
 import { writeFileSync } from 'node:fs';
@@ -15,7 +16,7 @@ import { launch } from '../src/comm/launch.ts';
 import { modelFlopsPerToken } from '../src/train/report/flops.ts';
 import { barChart } from './bar-chart.ts';
 import { benchmarkOptions, median, report } from './measure.ts';
-import type { Configuration, ConfigurationTimes, ScalingWork } from './scaling-rank.ts';
+import { type Configuration, type ConfigurationTimes, isQuiet, type ScalingWork } from './scaling-rank.ts';
 
 /**
  * By T: width relative to the first, heads, layers. Like the paper's Table 1 both width and depth grow; with a vocabulary of 8,192
@@ -37,7 +38,7 @@ const paper = {
 export async function scalingBenchmark(args: readonly string[]): Promise<void> {
   const options = benchmarkOptions(args, {
     ...{ workers: '2', threads: '1', width: '384', batch: '8', seq: '256', vocabulary: '8192', dropout: '0.1' },
-    ...{ rounds: '9', name: 'scaling' },
+    ...{ rounds: '9', minutes: '10', name: 'scaling' },
   });
   const number = (key: 'workers' | 'threads' | 'width' | 'batch' | 'seq' | 'vocabulary' | 'rounds'): number => {
     const value = Number(options[key]);
@@ -63,6 +64,7 @@ export async function scalingBenchmark(args: readonly string[]): Promise<void> {
   const work: ScalingWork = {
     ...{ configurations, batch: number('batch'), seq: number('seq'), vocabulary: number('vocabulary') },
     ...{ dropout: Number(options.dropout), rounds: number('rounds'), threads: number('threads') },
+    minutes: Number(options.minutes),
   };
   const loadBefore = loadavg()[0];
   const [first] = await launch<ConfigurationTimes[]>(
@@ -95,7 +97,10 @@ type Result = Row & { readonly efficiency: number; readonly speedUp: number };
 function describe(configuration: Configuration, times: ConfigurationTimes, work: ScalingWork) {
   const { tensor, data, layers, hidden } = configuration;
   const { batch, seq, vocabulary } = work;
-  const seconds = median(times.steps) / 1000;
+  const quiet = times.steps.filter(isQuiet);
+  const counted = quiet.length >= work.rounds ? quiet : times.steps;
+  const seconds = median(counted.map(({ step }) => step)) / 1000;
+  const inCollectives = median(counted.map(({ collectives }) => collectives));
   const workers = tensor * data;
   const tokensPerSecond = (batch * data * seq) / seconds;
   const shape = { numLayers: layers, hiddenSize: hidden, sequenceLength: seq, vocabularySize: vocabulary };
@@ -104,10 +109,10 @@ function describe(configuration: Configuration, times: ConfigurationTimes, work:
     parametersTokensPerWorkerSecond: (times.parameters * tokensPerSecond) / workers,
     modelGflopsPerWorker: (modelFlopsPerToken(shape) * tokensPerSecond) / workers / 1e9,
     collectives: {
-      ...{ medianMs: median(times.collectives), share: median(times.collectives) / (seconds * 1000) },
+      ...{ medianMs: inCollectives, share: inCollectives / (seconds * 1000) },
       ...{ callsPerStep: times.collectiveCalls, bytesPerStep: times.collectiveBytes },
     },
-    stepsMs: times.steps,
+    ...{ undisturbed: counted === quiet, quietSteps: quiet.length, steps: times.steps },
   };
 }
 

@@ -35,8 +35,19 @@ export interface StepResult {
 export const accumulateGradients = <Batch>(
   task: TrainTask<Batch>,
   batches: readonly Batch[],
-  reducer = new GradientReducer(task.parameters, task.grid.data),
-): number => finish(accumulateInTurns(task, batches, reducer));
+  reducer?: GradientReducer,
+): number => withReducer(task, reducer, (sums) => finish(accumulateInTurns(task, batches, sums)));
+
+/** One that is made for a single call must not outlive it: it holds views of the gradients. */
+function withReducer<Result>(
+  { parameters, grid }: Pick<TrainTask<never>, 'parameters' | 'grid'>,
+  given: GradientReducer | undefined,
+  body: (reducer: GradientReducer) => Result,
+): Result {
+  if (given) return body(given);
+  using own = new GradientReducer(parameters, grid.data);
+  return body(own);
+}
 
 /** The same in turns: one after every micro-batch, so that the event loop can run between them. */
 function* accumulateInTurns<Batch>(
@@ -77,8 +88,9 @@ export const trainStep = <Batch>(
   microBatches: number,
   optimizer: AdamW,
   update: Update,
-  reducer = new GradientReducer(task.parameters, task.grid.data),
-): StepResult => finish(trainStepInTurns(task, stream, microBatches, optimizer, update, reducer));
+  reducer?: GradientReducer,
+): StepResult =>
+  withReducer(task, reducer, (sums) => finish(trainStepInTurns(task, stream, microBatches, optimizer, update, sums)));
 
 /** The same in turns, one after every micro-batch. */
 export function* trainStepInTurns<Batch>(

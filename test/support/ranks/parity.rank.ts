@@ -18,6 +18,7 @@ import { AdamW } from '../../../src/optim/adamw.ts';
 import { learningRateAt } from '../../../src/optim/learning-rate.ts';
 import { createRankGrid, type RankGrid } from '../../../src/parallel/grid.ts';
 import type { Parameter } from '../../../src/parallel/parameters.ts';
+import type { Engine } from '../../../src/tensor/engine.ts';
 import { createCpuEngine } from '../../../src/tensor/engines/cpu.ts';
 import { modelOfRun } from '../../../src/train/gpt-architecture.ts';
 import { openGptDatasets } from '../../../src/train/gpt-datasets.ts';
@@ -70,8 +71,14 @@ function configOf(options: RunOptions): PretrainGptConfig {
 /** The parts of `pretrain`, so that the gradients can be seen. */
 async function trainAndKeep(grid: RankGrid, { options, folder }: ParityRun): Promise<void> {
   const config = configOf(options);
-  const { vocabSize = 0, adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon, weightDecay, clipGrad } = config;
   using engine = await createCpuEngine({ threads: 1 });
+  trainOn(engine, grid, config, folder);
+  const left = engine.memory.count().current;
+  if (left > 0) throw new Error(`${left} bytes of tensors were never freed`);
+}
+
+function trainOn(engine: Engine, grid: RankGrid, config: PretrainGptConfig, folder: string): void {
+  const { vocabSize = 0, adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon, weightDecay, clipGrad } = config;
   const model = new GptModel(modelOfRun(config, vocabSize), grid.tensor);
   using parameters = model.parameters;
   parameters.allocate(engine);
