@@ -6,7 +6,7 @@ export default defineConfig({
     // Two test files at a time: the machines these run on have two cores.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
   },
 });

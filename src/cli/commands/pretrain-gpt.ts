@@ -1,6 +1,5 @@
 /** `megatron pretrain gpt`: trains until done or until it is asked to stop, on one rank, on threads or under MPI. */
 
-import { availableParallelism } from 'node:os';
 import { UsageError } from '../../base/errors.ts';
 import { flagName } from '../../base/flag-name.ts';
 import { checkedCommunicator } from '../../comm/checked.ts';
@@ -57,8 +56,7 @@ async function pretrainUnderMpi(config: PretrainGptConfig, context: CommandConte
   const notify = (message: string): void => void streams.stderr.write(`${message}\n`);
   const report = (error: unknown): void => void streams.stderr.write(describeError(error, config.debug));
   await runMpi({ notify, report, exitCode: (error) => (error instanceof UsageError ? 2 : 1) }, async (rank) => {
-    const share = Math.max(1, Math.floor(availableParallelism() / rank.localSize));
-    const numThreads = context.given.has('numThreads') ? config.numThreads : share;
+    const numThreads = context.given.has('numThreads') ? config.numThreads : rank.threads;
     const samples = config.microBatchSize * dataParallelSize(config, rank.world.size);
     const globalBatchSize = context.given.has('globalBatchSize') ? config.globalBatchSize : samples;
     const world = config.debugCollectives ? checkedCommunicator(rank.world) : rank.world;
