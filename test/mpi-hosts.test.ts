@@ -21,39 +21,45 @@ for (const mpi of testedMpis) {
   const skip = mpi.skip ?? reason;
   const options = ['--mpirun', mpi.mpirun, '--mpi', mpi.implementation === 'Open MPI' ? 'openmpi' : 'mpich'];
 
-  describe.skipIf(skip !== undefined)(`two hosts with ${mpi.implementation}${skip ? ` (${skip})` : ''}`, () => {
-    it('pass the conformance suite', async () => {
-      const ended = await run(script, [
-        ...options,
-        '--ranks',
-        '2',
-        process.execPath,
-        fileHere('conformance.rank.ts'),
-        'reference',
-      ]);
-      expect(ended).toMatchObject({ code: 0, stdout: expect.stringContaining('4 ranks, 2 2 2 2 on their hosts') });
-    });
-
-    it('end together, however far apart their work ends', async () => {
-      for (const milliseconds of ['0', '100', '1000']) {
-        const ended = await run(script, [...options, process.execPath, fileHere('ending.rank.ts'), milliseconds]);
-        expect(ended).toMatchObject({ code: 0, stdout: 'ended\nended\n' });
-      }
-    });
-
-    it.for(['ranks', 'host'])('the first ends when the second loses its %s', async (what) => {
-      const ended = await run(script, [...options, '--kill', what, process.execPath, fileHere('waiting.rank.ts')]);
-      expect(ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/the launcher ended with [1-9]/) });
-      const milliseconds = /the ranks ended (\d+) ms/.exec(ended.stdout)?.[1];
-      expect(Number(milliseconds)).toBeLessThan(5000);
-    });
-
-    it('the first ends when the network between them is gone', async () => {
-      const ended = await run(script, [...options, '--kill', 'link', process.execPath, fileHere('waiting.rank.ts')]);
-      expect(ended).toMatchObject({
-        code: 0,
-        stderr: expect.stringMatching(/megatron: rank 0: all-reduce.* 10\.77\.0\.2 has not answered for 20 s/),
+  // MPICH over UCX's TCP may hang in MPI_Finalize, which we then give up on (see the shim): such a run gets another try.
+  const retry = mpi.implementation === 'MPICH' ? 2 : 0;
+  describe.skipIf(skip !== undefined)(
+    `two hosts with ${mpi.implementation}${skip ? ` (${skip})` : ''}`,
+    { retry },
+    () => {
+      it('pass the conformance suite', async () => {
+        const ended = await run(script, [
+          ...options,
+          '--ranks',
+          '2',
+          process.execPath,
+          fileHere('conformance.rank.ts'),
+          'reference',
+        ]);
+        expect(ended).toMatchObject({ code: 0, stdout: expect.stringContaining('4 ranks, 2 2 2 2 on their hosts') });
       });
-    });
-  });
+
+      it('end together, however far apart their work ends', async () => {
+        for (const milliseconds of ['0', '100', '1000']) {
+          const ended = await run(script, [...options, process.execPath, fileHere('ending.rank.ts'), milliseconds]);
+          expect(ended).toMatchObject({ code: 0, stdout: 'ended\nended\n' });
+        }
+      });
+
+      it.for(['ranks', 'host'])('the first ends when the second loses its %s', async (what) => {
+        const ended = await run(script, [...options, '--kill', what, process.execPath, fileHere('waiting.rank.ts')]);
+        expect(ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/the launcher ended with [1-9]/) });
+        const milliseconds = /the ranks ended (\d+) ms/.exec(ended.stdout)?.[1];
+        expect(Number(milliseconds)).toBeLessThan(5000);
+      });
+
+      it('the first ends when the network between them is gone', async () => {
+        const ended = await run(script, [...options, '--kill', 'link', process.execPath, fileHere('waiting.rank.ts')]);
+        expect(ended).toMatchObject({
+          code: 0,
+          stderr: expect.stringMatching(/megatron: rank 0: all-reduce.* 10\.77\.0\.2 has not answered for 20 s/),
+        });
+      });
+    },
+  );
 }
