@@ -29,7 +29,7 @@ export interface BarChart {
 const style = [
   'text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;font-size:12px;fill:#5a6472}',
   '.page{fill:#ffffff;stroke:#e3e6ea}.title{font-size:17px;font-weight:600;fill:#1b2330}',
-  '.panel{font-size:13px;font-weight:600;fill:#1b2330}.legend,.value{fill:#2e3846}.value{font-weight:600}',
+  '.panel{font-size:13px;font-weight:600;fill:#1b2330}.legend,.value{fill:#2e3846}.value{font-size:11px;font-weight:600}',
   '.grid{stroke:#e9ecef}.axis{stroke:#aab2bc}.f0{fill:#0a6ebd}.f1{fill:#aab2bc}.f2{fill:#d9550b}',
   '@media (prefers-color-scheme:dark){text{fill:#a3adba}.page{fill:#14181f;stroke:#2a313b}.title,.panel{fill:#eef1f5}',
   '.legend,.value{fill:#d5dbe3}.grid{stroke:#252c36}.axis{stroke:#566171}.f0{fill:#5db2f2}.f1{fill:#566171}.f2{fill:#ff9450}}',
@@ -81,7 +81,7 @@ function panelOf({ title, subtitle, bars, top, ticks }: BarPanel, x: number): st
   const slot = width / labels.length;
   for (const [place, label] of labels.entries()) {
     const group = bars.filter((bar) => bar.label === label);
-    const each = Math.min(44, (slot - 16) / group.length);
+    const each = Math.min(50, (slot - 14) / group.length);
     const start = left + place * slot + (slot - each * group.length) / 2;
     for (const [i, { value, words, series }] of group.entries()) {
       const [barX, barY] = [start + i * each, y(Math.min(value, top))];
