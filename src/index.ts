@@ -40,7 +40,7 @@ export { biasDropoutAdd, type DropoutAt, dropout } from './ops/dropout/op.ts';
 export { embedding } from './ops/embedding/op.ts';
 export { gelu } from './ops/gelu/op.ts';
 export { layerNorm } from './ops/layer-norm/op.ts';
-export { linear, linearGelu } from './ops/linear/op.ts';
+export { biasGelu, linear, linearGelu } from './ops/linear/op.ts';
 export { matmul } from './ops/matmul/op.ts';
 export { multiply } from './ops/multiply/op.ts';
 export { reshape } from './ops/reshape/op.ts';

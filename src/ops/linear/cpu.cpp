@@ -14,29 +14,25 @@ extern "C" void add_bias(const Context* context, float* y, const float* bias, in
 }
 
 template <int form>
-static void biasGelu(const Context* context, float* u, const float* bias, float* y, int64_t rows, int64_t width) {
+static void biasGelu(const Context* context, const float* u, const float* bias, float* y, int64_t rows, int64_t width) {
   parallelFor(context, rows, grainOf(width), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
-      float* __restrict in = u + row * width;
+      const float* __restrict in = u + row * width;
       float* __restrict out = y + row * width;
-      for (int64_t i = 0; i < width; ++i) {
-        const float value = in[i] + bias[i];
-        in[i] = value;
-        out[i] = geluOf<form>(value);
-      }
+      for (int64_t i = 0; i < width; ++i) out[i] = geluOf<form>(in[i] + bias[i]);
     }
   });
 }
 
-extern "C" void bias_gelu_forward(const Context* context, float* u, const float* bias, float* y, int64_t rows, int64_t width,
-                                  int64_t form) {
+extern "C" void bias_gelu_forward(const Context* context, const float* u, const float* bias, float* y, int64_t rows,
+                                  int64_t width, int64_t form) {
   form == geluErf ? biasGelu<geluErf>(context, u, bias, y, rows, width)
                   : biasGelu<geluTanh>(context, u, bias, y, rows, width);
 }
 
 template <int form>
-static void biasGeluBackward(const Context* context, const float* dy, const float* u, float* du, float* dBias, int64_t rows,
-                             int64_t width) {
+static void biasGeluBackward(const Context* context, const float* dy, const float* u, const float* bias, float* du,
+                             float* dBias, int64_t rows, int64_t width) {
   ColumnSums sums(rows, width);
   parallelFor(context, sums.blocks, 1, [&](int64_t firstBlock, int64_t lastBlock, int) {
     for (int64_t block = firstBlock; block < lastBlock; ++block) {
@@ -47,7 +43,7 @@ static void biasGeluBackward(const Context* context, const float* dy, const floa
         float* out = du + row * width;
 #pragma GCC ivdep
         for (int64_t i = 0; i < width; ++i) {
-          const float value = upstream[i] * geluSlope<form>(in[i]);
+          const float value = upstream[i] * geluSlope<form>(in[i] + bias[i]);
           out[i] = value;
           sum[i] += value;
         }
@@ -57,10 +53,10 @@ static void biasGeluBackward(const Context* context, const float* dy, const floa
   sums.addTo(dBias);
 }
 
-extern "C" void bias_gelu_backward(const Context* context, const float* dy, const float* u, float* du, float* dBias,
-                                   int64_t rows, int64_t width, int64_t form) {
-  form == geluErf ? biasGeluBackward<geluErf>(context, dy, u, du, dBias, rows, width)
-                  : biasGeluBackward<geluTanh>(context, dy, u, du, dBias, rows, width);
+extern "C" void bias_gelu_backward(const Context* context, const float* dy, const float* u, const float* bias, float* du,
+                                   float* dBias, int64_t rows, int64_t width, int64_t form) {
+  form == geluErf ? biasGeluBackward<geluErf>(context, dy, u, bias, du, dBias, rows, width)
+                  : biasGeluBackward<geluTanh>(context, dy, u, bias, du, dBias, rows, width);
 }
 
 extern "C" void column_sums(const Context* context, const float* x, float* destination, int64_t rows, int64_t width) {

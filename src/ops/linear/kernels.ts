@@ -10,7 +10,7 @@ export const addBias = defineKernel('add_bias', ['floats', 'floats', 'int', 'int
   }
 });
 
-/** u[row, :] += bias in place, and y = gelu(u): u is kept for the backward pass. `form` as in ops/gelu. */
+/** y = gelu(u + bias). `form` as in ops/gelu. */
 export const biasGeluForward = defineKernel(
   'bias_gelu_forward',
   ['floats', 'floats', 'floats', 'int', 'int', 'int'],
@@ -18,22 +18,21 @@ export const biasGeluForward = defineKernel(
     for (let row = 0; row < rows; row++) {
       for (let i = 0; i < width; i++) {
         const at = row * width + i;
-        u[at] = (u[at] as number) + (bias[i] as number);
-        y[at] = gelu(u[at] as number, form);
+        y[at] = gelu((u[at] as number) + (bias[i] as number), form);
       }
     }
   },
 );
 
-/** du = dy · gelu′(u), and dBias += Σ over rows of du. du may be u: each is read before it is written. */
+/** du = dy · gelu′(u + bias), and dBias += Σ over rows of du. du may be u: each is read before it is written. */
 export const biasGeluBackward = defineKernel(
   'bias_gelu_backward',
-  ['floats', 'floats', 'floats', 'floats', 'int', 'int', 'int'],
-  (dy, u, du, dBias, rows, width, form) => {
+  ['floats', 'floats', 'floats', 'floats', 'floats', 'int', 'int', 'int'],
+  (dy, u, bias, du, dBias, rows, width, form) => {
     for (let row = 0; row < rows; row++) {
       for (let i = 0; i < width; i++) {
         const at = row * width + i;
-        const value = (dy[at] as number) * geluDerivative(u[at] as number, form);
+        const value = (dy[at] as number) * geluDerivative((u[at] as number) + (bias[i] as number), form);
         du[at] = value;
         dBias[i] = (dBias[i] as number) + value;
       }

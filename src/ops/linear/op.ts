@@ -1,4 +1,4 @@
-/** Linear layers y = x·Wᵀ + b, plain or with a GELU fused behind the bias. */
+/** Linear layers y = x·Wᵀ + b, plain or with bias and GELU in one pass behind the product. */
 
 import { runOperator } from '../../autograd/record.ts';
 import { ShapeError } from '../../base/errors.ts';
@@ -74,8 +74,39 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
 }
 
 /**
- * gelu(x·Wᵀ + b) in one operator: the bias is added and the GELU taken in one pass, and only x and the sum before the
- * GELU are kept.
+ * gelu(u + b) in one pass, which reads u and the bias again in its backward pass. That overwrites u with its gradient (unless
+ * u is a leaf, or another backward pass reads it); reading u after backward is an error of the caller.
+ *
+ * @param u [..., o]
+ * @param bias [o]
+ * @returns [..., o]
+ */
+export function biasGelu(u: Tensor, bias: Tensor, form: GeluForm = 'erf'): Tensor {
+  const { engine } = u;
+  const width = lastOf(u.shape);
+  const rows = rowsOf(u.shape);
+  const code = geluForms[form];
+  expectShape('biasGelu', 'bias', bias.shape, [width]);
+  return runOperator({
+    name: 'biasGelu',
+    inputs: [u, bias],
+    shape: u.shape,
+    saved: [u, bias],
+    forward: (y) => biasGeluForward(engine, u, bias, y, rows, width, code),
+    backward: (dy, gradients) => {
+      using scratch = gradients.wants(bias) ? undefined : Tensor.zeros(engine, [width], { kind: 'workspace' });
+      using own = gradients.mayOverwrite(u) ? undefined : Tensor.empty(engine, u.shape);
+      const du = own ?? u;
+      const run = (dBias: Tensor): void => biasGeluBackward(engine, dy, u, bias, du, dBias, rows, width, code);
+      if (scratch) run(scratch);
+      else biasGradient(bias, gradients, run);
+      gradients.pass(u, du);
+    },
+  });
+}
+
+/**
+ * gelu(x·Wᵀ + b); only x and x·Wᵀ are kept.
  *
  * @param x [..., i]
  * @param weight [o, i]
@@ -83,29 +114,8 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
  * @returns [..., o]
  */
 export function linearGelu(x: Tensor, weight: Tensor, bias: Tensor, form: GeluForm = 'erf'): Tensor {
-  const shape = shapeOf(x, weight, bias);
-  const { rows, inputs, outputs } = shape;
-  const { engine } = x;
-  const code = geluForms[form];
-  using u = Tensor.empty(engine, [rows, outputs]);
-  return runOperator({
-    name: 'linearGelu',
-    inputs: [x, weight, bias],
-    shape: [...x.shape.slice(0, -1), outputs],
-    saved: [x, weight, u],
-    forward: (y) => {
-      matrixProduct(engine, x, weight, u, rows, outputs, inputs, 0, 1, 0);
-      biasGeluForward(engine, u, bias, y, rows, outputs, code);
-    },
-    backward: (dy, gradients) => {
-      using scratch = gradients.wants(bias) ? undefined : Tensor.zeros(engine, [outputs], { kind: 'workspace' });
-      // u is read for the last time here, so its memory takes du
-      const run = (dBias: Tensor): void => biasGeluBackward(engine, dy, u, u, dBias, rows, outputs, code);
-      if (scratch) run(scratch);
-      else biasGradient(bias, gradients, run);
-      productGradients(u, x, weight, shape, gradients);
-    },
-  });
+  using u = linear(x, weight);
+  return biasGelu(u, bias, form);
 }
 
 /**
