@@ -71,9 +71,13 @@ rows = torch.tensor(text).view(batch, seq + 1)
 tokens, labels = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
+precision = options.get("precision", "fp32")
+
+
 def step():
     optimizer.zero_grad(set_to_none=True)
-    loss = run(tokens, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        loss = run(tokens, labels)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()

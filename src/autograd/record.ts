@@ -1,6 +1,7 @@
 /** What an operator does to take part in automatic differentiation. */
 
 import { EngineError } from '../base/errors.ts';
+import type { DType } from '../tensor/dtype.ts';
 import type { GradientSink } from '../tensor/engine.ts';
 import type { Shape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -19,6 +20,8 @@ export interface OperatorRecord {
   /** Inputs that may ask for gradients. */
   readonly inputs: readonly (Tensor | undefined)[];
   readonly shape: Shape;
+  /** Element type of the output; that of the first input where not given. */
+  readonly dtype?: DType;
   /** Fills the output. */
   readonly forward: (output: Tensor) => void;
   /** Tensors that `backward` reads; the output itself is saved with `saveOutput`. */
@@ -33,7 +36,10 @@ export function runOperator(operator: OperatorRecord): Tensor {
   const [first] = inputs;
   if (!first) throw new EngineError(`${operator.name} has no tensor input`);
   const tracked = isTracked(inputs);
-  const output = Tensor.empty(first.engine, operator.shape, { requiresGrad: tracked });
+  const output = Tensor.empty(first.engine, operator.shape, {
+    dtype: operator.dtype ?? first.dtype,
+    requiresGrad: tracked,
+  });
   operator.forward(output);
   if (tracked) {
     const saved = (operator.saved ?? []).filter((tensor) => tensor !== undefined);

@@ -13,6 +13,12 @@ export interface NativeLibrary {
   readonly path: string;
   /** A typed function of the library. @throws EngineError when the library has no such symbol. */
   bind(name: string, result: NativeType, parameters: readonly NativeType[]): NativeFunction;
+  /**
+   * The functions of a table that the library exports under `name`: `count` addresses, one after the other.
+   *
+   * @throws EngineError when the library has no such symbol.
+   */
+  bindTable(name: string, count: number, result: NativeType, parameters: readonly NativeType[]): NativeFunction[];
 }
 
 const koffiTypes: Record<NativeType, string> = {
@@ -56,6 +62,17 @@ export function openLibrary(path: string, options: { readonly global?: boolean }
       } catch (error) {
         throw new EngineError(`${path} has no usable function ${name}: ${messageOf(error)}`, { cause: error });
       }
+    },
+    bindTable(name, count, result, parameters) {
+      const address = permanentSymbol(path, name);
+      if (address === undefined) throw new EngineError(`${path} has no table of functions ${name}`);
+      const pointers = new BigUint64Array(viewMemory(address, 8 * count));
+      const prototype = koffi.proto(
+        null,
+        koffiTypes[result],
+        parameters.map((type) => koffiTypes[type]),
+      );
+      return Array.from(pointers, (pointer) => koffi.decode(pointer, prototype) as NativeFunction);
     },
   };
 }

@@ -60,7 +60,7 @@ export class AdamW implements Disposable {
       const decay = group.decay ? learningRate * weightDecay : 0;
       const { values } = group;
       adamWStep(
-        ...([values.engine, values, gradients, mean, variance, values.size, gradientScale] as const),
+        ...([values.engine, values, gradients, mean, variance, group.copies, values.size, gradientScale] as const),
         ...([beta1, 1 - beta1, beta2, 1 - beta2, stepSize, inverseRoot, epsilon, decay] as const),
       );
     }

@@ -1,7 +1,9 @@
 /** Parameters: declared by the model with their global names and shapes, then allocated in flat buffers. */
 
 import { EngineError, ShapeError } from '../base/errors.ts';
+import { castTo } from '../ops/cast/kernels.ts';
 import { randomNormal } from '../ops/random-normal/kernels.ts';
+import type { DType } from '../tensor/dtype.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -58,22 +60,22 @@ export class Parameter {
     return paddedRows === undefined ? this.shape : [paddedRows, ...this.shape.slice(1)];
   }
 
-  /** The leaf that the model computes with; its `grad` collects the gradient. */
+  /** The leaf that the model computes with, the 16-bit copy where there is one; its `grad` collects the gradient. */
   get value(): Tensor {
     if (!this.#value) throw new EngineError(`parameter ${this.name} is not allocated yet`);
     return this.#value;
   }
 
-  /** The numbers that belong to the model, padding left out. */
+  /** The numbers that belong to the model, in the float type, padding left out. After a change: `refreshCopies`. */
   get stored(): Tensor {
     if (!this.#stored) throw new EngineError(`parameter ${this.name} is not allocated yet`);
     return this.#stored;
   }
 
   /** Called by `Parameters.allocate`. */
-  place(value: Tensor): void {
+  place(value: Tensor, stored: Tensor): void {
     this.#value = value;
-    this.#stored = value.view(this.shape);
+    this.#stored = stored;
   }
 
   /** Called when `Parameters` is disposed; `grad` goes with the value. */
@@ -93,14 +95,26 @@ export interface ParameterGroup {
   readonly parameters: readonly Parameter[];
   /** Where each parameter begins in the flat buffers, in elements. */
   readonly starts: readonly number[];
-  /** [size] */
+  /** [size], in the engine's float type: what the optimizer updates. */
   readonly values: Tensor;
+  /** [size], the same rounded to 16 bits: what products read. */
+  readonly copies: Tensor | undefined;
   /** [size]; undefined for a model that is only to be evaluated. */
   readonly gradients: Tensor | undefined;
 }
 
-/** Parameters begin at whole cache lines. */
-const alignment = 16;
+export interface AllocateOptions {
+  /** Whether there is memory for gradients; default true. */
+  readonly gradients?: boolean;
+  /**
+   * Element type of activations, and of the copies of matrices that products read. Vectors (biases, layer norms) are few and
+   * stay in the float type. Default: the engine's float type, without copies.
+   */
+  readonly computeType?: DType;
+}
+
+/** Parameters begin at whole cache lines, also those of 16-bit copies. */
+const alignment = 32;
 
 /** Declares parameters for a model; allocates and initializes them for an engine. Disposing gives their memory back. */
 export class Parameters implements Disposable {
@@ -145,14 +159,15 @@ export class Parameters implements Disposable {
   }
 
   /** Gives every parameter its memory; contents are zero until `initialize` or a checkpoint fills them. */
-  allocate(engine: Engine, options: { gradients: boolean } = { gradients: true }): void {
+  allocate(engine: Engine, options: AllocateOptions = {}): void {
     if (this.#groups) throw new EngineError('the parameters are allocated already');
-    this.#groups = [true, false].flatMap((decay) =>
-      [true, false].flatMap((split) => {
-        const parameters = this.#parameters.filter(({ spec }) => spec.decay === decay && isSplit(spec) === split);
-        return parameters.length > 0 ? [{ decay, split, ...allocateGroup(engine, parameters, options.gradients) }] : [];
-      }),
-    );
+    const members = new Map<string, Parameter[]>();
+    for (const parameter of this.#parameters) {
+      const { spec } = parameter;
+      const kind = `${spec.decay} ${isSplit(spec)} ${isMatrix(spec)}`;
+      members.set(kind, [...(members.get(kind) ?? []), parameter]);
+    }
+    this.#groups = [...members.values()].map((parameters) => allocateGroup(engine, parameters, options));
   }
 
   /** Draws the initial values. They depend on the seed, the name and the global element alone. */
@@ -171,6 +186,12 @@ export class Parameters implements Disposable {
         );
       }
     }
+    this.refreshCopies();
+  }
+
+  /** Makes the 16-bit copies again after something else than the optimizer changed the numbers. */
+  refreshCopies(): void {
+    for (const { values, copies } of this.groups) if (copies) castTo(values.engine, values, copies, values.size);
   }
 
   /** Sets all gradients to zero, before the first micro-batch of a step. */
@@ -180,8 +201,9 @@ export class Parameters implements Disposable {
 
   [Symbol.dispose](): void {
     for (const parameter of this.#parameters) parameter.release();
-    for (const { values, gradients } of this.#groups ?? []) {
+    for (const { values, copies, gradients } of this.#groups ?? []) {
       values[Symbol.dispose]();
+      copies?.[Symbol.dispose]();
       gradients?.[Symbol.dispose]();
     }
     this.#groups = undefined;
@@ -189,25 +211,31 @@ export class Parameters implements Disposable {
 }
 
 const isSplit = (spec: ParameterSpec): boolean => spec.slice !== undefined;
+const isMatrix = (spec: ParameterSpec): boolean => spec.globalShape.length > 1;
 
+/** @param parameters alike in decay, in being split and in being matrices */
 function allocateGroup(
   engine: Engine,
   parameters: readonly Parameter[],
-  gradients: boolean,
-): Omit<ParameterGroup, 'decay' | 'split'> {
+  { gradients: wanted = true, computeType = engine.floatType }: AllocateOptions,
+): ParameterGroup {
   const starts: number[] = [];
   let size = 0;
   for (const parameter of parameters) {
     starts.push(size);
     size += Math.ceil(sizeOf(parameter.paddedShape) / alignment) * alignment;
   }
+  const [first] = parameters;
+  const [decay, split] = [first?.spec.decay === true, first !== undefined && isSplit(first.spec)];
+  const hasCopies = computeType !== engine.floatType && first !== undefined && isMatrix(first.spec);
   const values = Tensor.zeros(engine, [size], { kind: 'parameters' });
-  const flatGradients = gradients ? Tensor.zeros(engine, [size], { kind: 'gradients' }) : undefined;
+  const copies = hasCopies ? Tensor.zeros(engine, [size], { kind: 'parameters', dtype: computeType }) : undefined;
+  const gradients = wanted ? Tensor.zeros(engine, [size], { kind: 'gradients' }) : undefined;
   parameters.forEach((parameter, i) => {
     const start = starts[i] ?? 0;
-    const value = values.view(parameter.paddedShape, start, gradients);
-    value.grad = flatGradients?.view(parameter.paddedShape, start);
-    parameter.place(value);
+    const value = (copies ?? values).view(parameter.paddedShape, start, wanted);
+    value.grad = gradients?.view(parameter.paddedShape, start);
+    parameter.place(value, values.view(parameter.shape, start));
   });
-  return { parameters, starts, values, gradients: flatGradients };
+  return { decay, split, parameters, starts, values, copies, gradients };
 }

@@ -2,6 +2,6 @@
 
 import { defineKernel } from './kernel.ts';
 
-export const accumulate = defineKernel('accumulate', ['floats', 'floats', 'int'], (destination, source, size) => {
+export const accumulate = defineKernel('accumulate', ['values', 'values', 'int'], (destination, source, size) => {
   for (let i = 0; i < size; i++) destination[i] = (destination[i] as number) + (source[i] as number);
 });

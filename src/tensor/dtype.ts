@@ -6,6 +6,12 @@ export type DType = (typeof dtypes)[number];
 
 export const bytesPerElement: Readonly<Record<DType, number>> = { f64: 8, f32: 4, bf16: 2, f16: 2, i32: 4 };
 
+/** The 16-bit formats of activations and of the copies of weights. */
+export const halfTypes = ['bf16', 'f16'] as const;
+export type HalfType = (typeof halfTypes)[number];
+
+export const isHalf = (dtype: DType): dtype is HalfType => dtype === 'bf16' || dtype === 'f16';
+
 export type Floats = Float32Array | Float64Array;
 export type TensorData = Floats | Int32Array | Uint16Array;
 

@@ -1,32 +1,35 @@
 /** Kernels: one declaration gives the native signature, the plain-TypeScript twin and a typed function to call. */
 
 import { EngineError } from '../base/errors.ts';
-import type { DType, Floats, TensorData } from './dtype.ts';
+import { type DType, type Floats, isHalf, type TensorData } from './dtype.ts';
 import type { Engine } from './engine.ts';
 import type { Tensor } from './tensor.ts';
 
-/** What a parameter of a kernel may be. A trailing `?` allows undefined, a null pointer on the native side. */
-export type ParameterKind = 'floats' | 'floats?' | 'ids' | 'ids?' | 'halves' | 'int' | 'uint32' | 'float';
+/**
+ * What a parameter of a kernel may be. A trailing `?` allows undefined, a null pointer on the native side.
+ *
+ * `floats` are of the engine's float type: parameters, statistics, sums. `values` are activations: of the float type or of
+ * a 16-bit one, the same for all `values` of a call.
+ */
+export type ParameterKind = 'floats' | 'floats?' | 'values' | 'values?' | 'ids' | 'ids?' | 'int' | 'uint32' | 'float';
 
 /** The value a caller passes for each kind. */
-type CallValue<Kind> = Kind extends 'floats' | 'ids' | 'halves'
+type CallValue<Kind> = Kind extends 'floats' | 'values' | 'ids'
   ? Tensor
-  : Kind extends 'floats?' | 'ids?'
+  : Kind extends 'floats?' | 'values?' | 'ids?'
     ? Tensor | undefined
     : number;
 
-/** What the plain-TypeScript kernel receives for each kind. */
-type ReferenceValue<Kind> = Kind extends 'floats'
+/** What the plain-TypeScript kernel receives for each kind; 16-bit values come decoded, and go back rounded. */
+type ReferenceValue<Kind> = Kind extends 'floats' | 'values'
   ? Floats
-  : Kind extends 'floats?'
+  : Kind extends 'floats?' | 'values?'
     ? Floats | undefined
     : Kind extends 'ids'
       ? Int32Array
       : Kind extends 'ids?'
         ? Int32Array | undefined
-        : Kind extends 'halves'
-          ? Uint16Array
-          : number;
+        : number;
 
 type CallValues<Kinds extends readonly ParameterKind[]> = { -readonly [I in keyof Kinds]: CallValue<Kinds[I]> };
 type ReferenceValues<Kinds extends readonly ParameterKind[]> = {
@@ -40,6 +43,8 @@ export interface Kernel {
   /** Name of the native function. */
   readonly name: string;
   readonly parameters: readonly ParameterKind[];
+  /** Whether some parameter is `values`, so that native code has an instance for each of their types. */
+  readonly takesValues: boolean;
   readonly reference: (...values: (TensorData | number | undefined)[]) => void;
 }
 
@@ -48,8 +53,8 @@ export type KernelCall<Kinds extends readonly ParameterKind[]> = (engine: Engine
 
 /**
  * Declares a kernel. The native function is `void name(const Context*, …)` with the parameters in the same order, in a
- * `cpu.cpp` of the operator's folder: floats → float*, ids → int32_t*, halves → uint16_t*, int → int64_t,
- * uint32 → uint32_t, float → float.
+ * `cpu.cpp` of the operator's folder: floats → float*, ids → int32_t*, int → int64_t, uint32 → uint32_t, float → float.
+ * One that takes `values` is a function template over their type T, values → T*; see ops/native/elements.h.
  *
  * @param reference the same in plain TypeScript, for float32 and float64 arrays.
  */
@@ -58,31 +63,39 @@ export function defineKernel<const Kinds extends readonly ParameterKind[]>(
   parameters: Kinds,
   reference: (...values: ReferenceValues<Kinds>) => void,
 ): KernelCall<Kinds> {
-  const kernel: Kernel = { name, parameters, reference: reference as Kernel['reference'] };
+  const takesValues = parameters.some((kind) => isValues(kind));
+  const kernel: Kernel = { name, parameters, takesValues, reference: reference as Kernel['reference'] };
   return (engine, ...values) => {
     const given = values as KernelArgument[];
-    for (let i = 0; i < parameters.length; i++) checkArgument(kernel, i, given[i], engine);
+    const valueType = takesValues ? valueTypeOf(kernel, given, engine.floatType) : engine.floatType;
+    for (let i = 0; i < parameters.length; i++) checkArgument(kernel, i, given[i], engine, valueType);
     engine.backend.run(kernel, given);
   };
 }
 
+const isValues = (kind: ParameterKind | undefined): boolean => kind === 'values' || kind === 'values?';
+
+/** The type of a call's `values`: that of the first, or the engine's float type where none is given. */
+export function valueTypeOf(kernel: Kernel, given: readonly KernelArgument[], floatType: DType): DType {
+  for (let i = 0; i < given.length; i++) {
+    const value = given[i];
+    if (isValues(kernel.parameters[i]) && typeof value === 'object') return value.dtype;
+  }
+  return floatType;
+}
+
 /** Native code checks nothing, so a wrong dtype or a tensor of another engine is caught here. */
-function checkArgument(kernel: Kernel, index: number, value: KernelArgument, engine: Engine): void {
+function checkArgument(kernel: Kernel, index: number, value: KernelArgument, engine: Engine, valueType: DType): void {
   const kind = kernel.parameters[index];
   if (typeof value === 'number') return;
   if (value === undefined) {
     if (kind?.endsWith('?')) return;
     throw new EngineError(`${kernel.name}: argument ${index} is missing`);
   }
-  const fits: Record<string, readonly DType[]> = {
-    floats: [engine.floatType],
-    'floats?': [engine.floatType],
-    ids: ['i32'],
-    'ids?': ['i32'],
-    halves: ['bf16', 'f16'],
-  };
   if (value.engine !== engine) throw new EngineError(`${kernel.name}: argument ${index} belongs to another engine`);
-  if (!fits[kind ?? '']?.includes(value.dtype)) {
-    throw new EngineError(`${kernel.name}: argument ${index} is ${value.dtype}, not fit for ${kind}`);
-  }
+  const { floatType } = engine;
+  const fits = isValues(kind)
+    ? value.dtype === valueType && (valueType === floatType || isHalf(valueType))
+    : value.dtype === (kind?.startsWith('ids') ? 'i32' : floatType);
+  if (!fits) throw new EngineError(`${kernel.name}: argument ${index} is ${value.dtype}, not fit for ${kind}`);
 }

@@ -2,8 +2,9 @@
 
 import { EngineError, ShapeError } from '../base/errors.ts';
 import type { Block, MemoryKind } from './allocator.ts';
-import { bytesPerElement, type DType, type TensorData, viewAs } from './dtype.ts';
+import { bytesPerElement, type DType, isHalf, type TensorData, viewAs } from './dtype.ts';
 import type { Engine } from './engine.ts';
+import { decodeHalves, encodeHalves } from './halves.ts';
 import { expectSizes, formatShape, type Shape, sizeOf } from './shape.ts';
 
 /** Memory shared by a tensor and its views; goes back to the allocator with the last of them. */
@@ -89,7 +90,9 @@ export class Tensor implements Disposable {
       throw new ShapeError(`${values.length} values do not fill the shape ${formatShape(shape)}`);
     }
     const tensor = Tensor.empty(engine, shape, options);
-    tensor.data.set(values);
+    const { data, dtype } = tensor;
+    if (isHalf(dtype)) encodeHalves(values, dtype, data as Uint16Array);
+    else data.set(values);
     return tensor;
   }
 
@@ -105,7 +108,7 @@ export class Tensor implements Disposable {
     return sizeOf(this.shape);
   }
 
-  /** The numbers themselves, not a copy; must not be used after the tensor is disposed. */
+  /** The numbers themselves (16-bit ones as raw bits), not a copy; must not be used after the tensor is disposed. */
   get data(): TensorData {
     this.#assertAlive();
     this.#data ??= viewAs(
@@ -131,13 +134,16 @@ export class Tensor implements Disposable {
 
   /** A copy of the numbers as a plain array. */
   toArray(): number[] {
-    return Array.from(this.data);
+    if (!isHalf(this.dtype)) return Array.from(this.data);
+    const values = new Float32Array(this.size);
+    decodeHalves(this.data as Uint16Array, this.dtype, values);
+    return Array.from(values);
   }
 
   /** The one number of a tensor of one element. */
   item(): number {
     if (this.size !== 1) throw new ShapeError(`item() wants one element, the shape is ${formatShape(this.shape)}`);
-    return this.data[0] as number;
+    return this.toArray()[0] as number;
   }
 
   /** The same memory under another shape or from another element on; shares life with this one. */

@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import { Tape } from '../../src/autograd/tape.ts';
 import { add } from '../../src/ops/add/op.ts';
 import { weightedSum } from '../../src/ops/weighted-sum/op.ts';
+import { type HalfType, halfTypes } from '../../src/tensor/dtype.ts';
 import type { Engine } from '../../src/tensor/engine.ts';
 import { Tensor } from '../../src/tensor/tensor.ts';
 import { expectClose, expectSame } from './closeness.ts';
@@ -21,6 +22,15 @@ export interface OperatorCase<Name extends string = string> {
   readonly upstreamKey?: number;
 }
 
+/** How the inputs of a case are given when its activations have 16 bits. */
+export interface HalfInputs<Name extends string = string> {
+  readonly dtype: HalfType;
+  /** Inputs that stay in the float type: biases, layer norms. */
+  readonly floats?: readonly Name[];
+  /** Inputs of 16 bits whose gradients are collected in the float type: matrices. */
+  readonly weights?: readonly Name[];
+}
+
 export interface Outcome {
   readonly output: number[];
   readonly gradients: Record<string, number[]>;
@@ -33,6 +43,7 @@ export interface RunOptions {
   readonly twice?: boolean;
   /** Puts a sum with zeros before each input, so that gradients meet in an intermediate tensor rather than in a leaf. */
   readonly intermediates?: boolean;
+  readonly halves?: HalfInputs;
 }
 
 const valuesOf = (spec: InputSpec): readonly number[] => ('values' in spec ? spec.values : numbers(spec));
@@ -43,16 +54,22 @@ export function evaluate(engine: Engine, test: OperatorCase, options: RunOptions
   const outcome = engine.scope(() => {
     const leaves: Record<string, Tensor> = {};
     for (const [name, spec] of Object.entries(test.inputs)) {
-      const leaf = Tensor.from(engine, valuesOf(spec), spec.shape, { requiresGrad: true });
-      if (options.existing !== undefined) {
-        leaf.grad = Tensor.from(engine, new Float64Array(leaf.size).fill(options.existing), spec.shape);
+      const { halves } = options;
+      const dtype = halves && !halves.floats?.includes(name) ? halves.dtype : engine.floatType;
+      const leaf = Tensor.from(engine, valuesOf(spec), spec.shape, { requiresGrad: true, dtype });
+      const isWeight = halves?.weights?.includes(name) === true;
+      if (options.existing !== undefined || isWeight) {
+        const existing = new Float64Array(leaf.size).fill(options.existing ?? 0);
+        leaf.grad = Tensor.from(engine, existing, spec.shape, isWeight ? {} : { dtype });
       }
       leaves[name] = leaf;
     }
     using tape = new Tape(engine);
     const inputs = { ...leaves };
     if (options.intermediates) {
-      for (const [name, leaf] of Object.entries(leaves)) inputs[name] = add(leaf, Tensor.zeros(engine, leaf.shape));
+      for (const [name, leaf] of Object.entries(leaves)) {
+        inputs[name] = add(leaf, Tensor.zeros(engine, leaf.shape, { dtype: leaf.dtype }));
+      }
     }
     let output = test.apply(inputs, engine);
     if (options.twice) output = add(output, test.apply(inputs, engine));
@@ -62,7 +79,7 @@ export function evaluate(engine: Engine, test: OperatorCase, options: RunOptions
     const gradients: Record<string, number[]> = {};
     for (const [name, leaf] of Object.entries(leaves)) {
       gradients[name] = leaf.grad?.toArray() ?? new Array<number>(leaf.size).fill(0);
-      expectSame(leaf.data, valuesOf(test.inputs[name] as InputSpec), `${name} after backward`);
+      if (!options.halves) expectSame(leaf.data, valuesOf(test.inputs[name] as InputSpec), `${name} after backward`);
     }
     return { output: values, gradients };
   });
@@ -117,6 +134,33 @@ export interface Tolerances {
 export function expectAgreesWithExact(engine: Engine, test: OperatorCase, tolerances: Tolerances): void {
   using exact = exactEngine();
   expectOutcome(evaluate(engine, test), evaluate(exact, test), tolerances);
+}
+
+/**
+ * Holds an engine's 16-bit activations to double precision, for bf16 and f16, on inputs that the type has exactly. The
+ * tolerances are for bf16, half a unit in whose last place is 2⁻⁹; those of f16 are an eighth.
+ */
+export function expectHalvesAgree<Name extends string>(
+  engine: Engine,
+  test: OperatorCase<Name>,
+  inputs: Omit<HalfInputs<Name>, 'dtype'> = {},
+  tolerances: Tolerances = { output: 2 ** -8, gradient: 2 ** -7 },
+): void {
+  using exact = exactEngine();
+  for (const dtype of halfTypes) {
+    const rounded: Record<string, InputSpec> = {};
+    for (const [name, spec] of Object.entries<InputSpec>(test.inputs)) {
+      const values = engine.scope(() => Tensor.from(engine, valuesOf(spec), spec.shape, { dtype }).toArray());
+      rounded[name] = { shape: spec.shape, values };
+    }
+    const on = { ...test, inputs: rounded } as OperatorCase;
+    const factor = dtype === 'bf16' ? 1 : 1 / 8;
+    const { output, gradient, gradientFloor } = tolerances;
+    expectOutcome(evaluate(engine, on, { halves: { ...inputs, dtype } }), evaluate(exact, on), {
+      ...{ output: output * factor, gradient: gradient * factor },
+      ...(gradientFloor === undefined ? {} : { gradientFloor }),
+    });
+  }
 }
 
 export function expectOutcome(actual: Outcome, expected: Outcome, tolerances: Tolerances): void {

@@ -18,9 +18,15 @@ const nativeOnly = (): never => {
 const reduceKernel: Kernel = {
   name: 'reduce_between_ranks',
   parameters: ['ids', 'int', 'int', 'int', 'int', 'int', 'int', 'int'],
+  takesValues: false,
   reference: nativeOnly,
 };
-const copyKernel: Kernel = { name: 'copy_between_ranks', parameters: ['ids', 'int', 'int'], reference: nativeOnly };
+const copyKernel: Kernel = {
+  name: 'copy_between_ranks',
+  parameters: ['ids', 'int', 'int'],
+  takesValues: false,
+  reference: nativeOnly,
+};
 
 /** Whether tensors of this engine have addresses that other ranks can read. */
 export const sharesMemory = (engine: Engine): boolean => engine.name === 'cpu';

@@ -3,8 +3,10 @@ import { expectClose } from '../../../test/support/closeness.ts';
 import { describeOnEngines, exactEngine } from '../../../test/support/engines.ts';
 import { goldens } from '../../../test/support/golden.ts';
 import { decodeFloats, numbers } from '../../../test/support/numbers.ts';
+import { type HalfType, halfTypes } from '../../tensor/dtype.ts';
 import type { Engine } from '../../tensor/engine.ts';
 import { Tensor } from '../../tensor/tensor.ts';
+import { cast } from '../cast/op.ts';
 import { adamWStep } from './kernels.ts';
 
 const [learningRate, beta1, beta2, epsilon, decay] = [0.01, 0.9, 0.999, 1e-8, 0.1];
@@ -16,20 +18,23 @@ interface State {
 }
 
 /** Steps on gradients made by key, as torch_ops_fixture.py makes them. */
-function train(engine: Engine, size: number, steps: number, gradientScale = 1): State {
+function train(engine: Engine, size: number, steps: number, gradientScale = 1, copyType?: HalfType): State {
   return engine.scope(() => {
     const p = Tensor.from(engine, numbers({ shape: [size], key: 900 }), [size]);
     const m = Tensor.zeros(engine, [size]);
     const v = Tensor.zeros(engine, [size]);
+    const copy = copyType && Tensor.zeros(engine, [size], { dtype: copyType });
     for (let step = 1; step <= steps; step++) {
       const values = numbers({ shape: [size], key: 900 + step }).map((value) => value / gradientScale);
       const gradient = Tensor.from(engine, values, [size]);
       adamWStep(
-        ...([engine, p, gradient, m, v, size, gradientScale, beta1, 1 - beta1, beta2, 1 - beta2] as const),
+        ...([engine, p, gradient, m, v, copy, size, gradientScale, beta1, 1 - beta1, beta2, 1 - beta2] as const),
         ...([learningRate / (1 - beta1 ** step), 1 / Math.sqrt(1 - beta2 ** step), epsilon] as const),
         learningRate * decay,
       );
     }
+    const rounded = copyType && cast(p, copyType).toArray();
+    expect(copy?.toArray()).toEqual(rounded);
     return { parameters: p.toArray(), first: m.toArray(), second: v.toArray() };
   });
 }
@@ -71,12 +76,16 @@ describeOnEngines('adamWStep', (engine) => {
     expect(scaled).toEqual(plain); // a power of two: no rounding at all
   });
 
+  it.each(halfTypes)('keeps a copy in %s', (type) => {
+    expect(train(engine(), 1031, 3, 1, type)).toEqual(train(engine(), 1031, 3));
+  });
+
   it('lets a NaN in a gradient through to its own parameter only', () => {
     const on = engine();
     on.scope(() => {
       const [p, m, v] = [Tensor.zeros(on, [3]), Tensor.zeros(on, [3]), Tensor.zeros(on, [3])];
       const gradient = Tensor.from(on, [1, Number.NaN, 1], [3]);
-      adamWStep(on, p, gradient, m, v, 3, 1, beta1, 1 - beta1, beta2, 1 - beta2, 0.01, 1, epsilon, 0);
+      adamWStep(on, p, gradient, m, v, undefined, 3, 1, beta1, 1 - beta1, beta2, 1 - beta2, 0.01, 1, epsilon, 0);
       expect(p.toArray().map(Number.isNaN)).toEqual([false, true, false]);
     });
   });

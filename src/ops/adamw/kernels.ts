@@ -5,12 +5,12 @@ import { defineKernel } from '../../tensor/kernel.ts';
 /**
  * With g = gradient·gradientScale:  m ← β₁m + (1−β₁)g,  v ← β₂v + (1−β₂)g²,
  * p ← p − decay·p − stepSize · m / (√v·inverseRoot + ε), where stepSize = lr/(1−β₁ᵗ), inverseRoot = 1/√(1−β₂ᵗ),
- * decay = lr·λ. The complements 1−β come as arguments because float32 cannot form 1 − 0.999 well.
+ * decay = lr·λ. `copy` gets p, rounded to its type, for the products of the next step. The complements 1−β come as arguments because float32 cannot form 1 − 0.999 well.
  */
 export const adamWStep = defineKernel(
   'adamw_step',
   [
-    ...(['floats', 'floats', 'floats', 'floats', 'int', 'float', 'float', 'float'] as const),
+    ...(['floats', 'floats', 'floats', 'floats', 'values?', 'int', 'float', 'float', 'float'] as const),
     ...(['float', 'float', 'float', 'float', 'float', 'float'] as const),
   ] as const,
   (
@@ -18,6 +18,7 @@ export const adamWStep = defineKernel(
     gradient,
     m,
     v,
+    copy,
     size,
     gradientScale,
     beta1,
@@ -37,6 +38,7 @@ export const adamWStep = defineKernel(
       v[i] = second;
       const value = p[i] as number;
       p[i] = value - decay * value - (stepSize * first) / (Math.sqrt(second) * inverseRoot + epsilon);
+      if (copy) copy[i] = p[i] as number;
     }
   },
 );

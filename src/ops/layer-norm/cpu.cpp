@@ -1,31 +1,35 @@
 // Layer normalization, one pass over each row while it is in the first-level cache.
 #include <cmath>
 #include <vector>
+#include "elements.h"
 #include "parallel.h"
 #include "reduce.h"
 
-extern "C" void layer_norm_forward(const Context* context, const float* x, const float* gamma, const float* beta, float* y,
-                                   float* mean, float* rstd, int64_t rows, int64_t width, float epsilon) {
+template <class T>
+static void layerNormForward(const Context* context, const T* x, const float* gamma, const float* beta, T* y, float* mean,
+                             float* rstd, int64_t rows, int64_t width, float epsilon) {
   parallelFor(context, rows, 1 + 32768 / (width + 1), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
-      const float* __restrict in = x + row * width;
-      float* __restrict out = y + row * width;
+      const T* __restrict in = x + row * width;
+      T* __restrict out = y + row * width;
       float sum = 0;
       for (int64_t i = 0; i < width; ++i) sum += in[i];
       const float average = sum / static_cast<float>(width);
       float squares = 0;
       for (int64_t i = 0; i < width; ++i) squares += (in[i] - average) * (in[i] - average);
       const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(width) + epsilon);
-      for (int64_t i = 0; i < width; ++i) out[i] = (in[i] - average) * inverse * gamma[i] + beta[i];
+      for (int64_t i = 0; i < width; ++i) out[i] = static_cast<T>((in[i] - average) * inverse * gamma[i] + beta[i]);
       mean[row] = average;
       rstd[row] = inverse;
     }
   });
 }
+VALUE_KERNEL(layer_norm_forward, layerNormForward)
 
-extern "C" void layer_norm_backward(const Context* context, const float* dy, const float* x, const float* gamma,
-                                    const float* mean, const float* rstd, float* dx, float* dGamma, float* dBeta,
-                                    int64_t rows, int64_t width, int64_t accumulate) {
+template <class T>
+static void layerNormBackward(const Context* context, const T* dy, const T* x, const float* gamma, const float* mean,
+                              const float* rstd, T* dx, float* dGamma, float* dBeta, int64_t rows, int64_t width,
+                              int64_t accumulate) {
   // Column sums come together from fixed blocks of rows, in order: the same bits for every thread count.
   ColumnSums dGammaSums(rows, width), dBetaSums(rows, width);
   parallelFor(context, dGammaSums.blocks, 1, [&](int64_t firstBlock, int64_t lastBlock, int) {
@@ -33,9 +37,9 @@ extern "C" void layer_norm_backward(const Context* context, const float* dy, con
       float* __restrict gammaSum = dGammaSums.block(block);
       float* __restrict betaSum = dBetaSums.block(block);
       for (int64_t row = dGammaSums.firstRow(block); row < dGammaSums.lastRow(block); ++row) {
-        const float* __restrict in = x + row * width;
-        const float* __restrict upstream = dy + row * width;
-        float* __restrict out = dx + row * width;
+        const T* __restrict in = x + row * width;
+        const T* __restrict upstream = dy + row * width;
+        T* __restrict out = dx + row * width;
         const float average = mean[row], inverse = rstd[row];
         float sum = 0, sumNormal = 0;
         for (int64_t i = 0; i < width; ++i) {
@@ -46,12 +50,13 @@ extern "C" void layer_norm_backward(const Context* context, const float* dy, con
           betaSum[i] += upstream[i];
         }
         const float shift = sum / static_cast<float>(width), slope = sumNormal / static_cast<float>(width);
+        const auto gradient = [=](int64_t i) {
+          return inverse * (upstream[i] * gamma[i] - shift - (in[i] - average) * inverse * slope);
+        };
         if (accumulate) {
-          for (int64_t i = 0; i < width; ++i)
-            out[i] += inverse * (upstream[i] * gamma[i] - shift - (in[i] - average) * inverse * slope);
+          for (int64_t i = 0; i < width; ++i) out[i] = static_cast<T>(out[i] + gradient(i));
         } else {
-          for (int64_t i = 0; i < width; ++i)
-            out[i] = inverse * (upstream[i] * gamma[i] - shift - (in[i] - average) * inverse * slope);
+          for (int64_t i = 0; i < width; ++i) out[i] = static_cast<T>(gradient(i));
         }
       }
     }
@@ -59,3 +64,4 @@ extern "C" void layer_norm_backward(const Context* context, const float* dy, con
   dGammaSums.addTo(dGamma);
   dBetaSums.addTo(dBeta);
 }
+VALUE_KERNEL(layer_norm_backward, layerNormBackward)

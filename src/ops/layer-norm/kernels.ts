@@ -5,7 +5,7 @@ import { defineKernel } from '../../tensor/kernel.ts';
 /** x [rows, width] → y [rows, width], and each row's mean and 1/√(variance + ε). */
 export const layerNormForward = defineKernel(
   'layer_norm_forward',
-  ['floats', 'floats', 'floats', 'floats', 'floats', 'floats', 'int', 'int', 'float'],
+  ['values', 'floats', 'floats', 'values', 'floats', 'floats', 'int', 'int', 'float'],
   (x, gamma, beta, y, mean, rstd, rows, width, epsilon) => {
     for (let row = 0; row < rows; row++) {
       const start = row * width;
@@ -31,7 +31,7 @@ export const layerNormForward = defineKernel(
  */
 export const layerNormBackward = defineKernel(
   'layer_norm_backward',
-  ['floats', 'floats', 'floats', 'floats', 'floats', 'floats', 'floats', 'floats', 'int', 'int', 'int'],
+  ['values', 'values', 'floats', 'floats', 'floats', 'values', 'floats', 'floats', 'int', 'int', 'int'],
   (dy, x, gamma, mean, rstd, dx, dGamma, dBeta, rows, width, accumulate) => {
     for (let row = 0; row < rows; row++) {
       const start = row * width;

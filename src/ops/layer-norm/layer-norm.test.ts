@@ -7,6 +7,7 @@ import {
   expectAccumulates,
   expectAgreesWithExact,
   expectFiniteDifferences,
+  expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { ShapeError } from '../../base/errors.ts';
@@ -62,6 +63,9 @@ describeOnEngines('layerNorm', (engine) => {
   });
 
   it('adds to gradients that are there', () => expectAccumulates(engine(), layerNormCase([3, 17])));
+
+  it('takes activations of 16 bits', () =>
+    expectHalvesAgree(engine(), layerNormCase([5, 65]), { floats: ['gamma', 'beta'] }));
 
   it('normalizes a row of one value to beta', () => {
     const test = layerNormCase([2, 5]);

@@ -5,7 +5,7 @@ import { defineKernel } from '../../tensor/kernel.ts';
 /** total[0] = Σ x[i] · weights[i], added up in double precision. */
 export const weightedSumForward = defineKernel(
   'weighted_sum_forward',
-  ['floats', 'floats', 'floats', 'int'],
+  ['values', 'floats', 'floats', 'int'],
   (x, weights, total, size) => {
     let sum = 0;
     for (let i = 0; i < size; i++) sum += (x[i] as number) * (weights[i] as number);
@@ -16,7 +16,7 @@ export const weightedSumForward = defineKernel(
 /** dx[i] = dTotal[0] · weights[i], added to dx when the last argument is 1. */
 export const weightedSumBackward = defineKernel(
   'weighted_sum_backward',
-  ['floats', 'floats', 'floats', 'int', 'int'],
+  ['floats', 'floats', 'values', 'int', 'int'],
   (dTotal, weights, dx, size, accumulate) => {
     for (let i = 0; i < size; i++) {
       const value = (dTotal[0] as number) * (weights[i] as number);

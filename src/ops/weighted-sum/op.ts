@@ -7,7 +7,7 @@ import { weightedSumBackward, weightedSumForward } from './kernels.ts';
 
 /**
  * @param x any shape
- * @param weights the shape of x; constant (gets no gradient)
+ * @param weights the shape of x, of the float type; constant (gets no gradient)
  * @returns a scalar []
  */
 export function weightedSum(x: Tensor, weights: Tensor): Tensor {
@@ -17,6 +17,7 @@ export function weightedSum(x: Tensor, weights: Tensor): Tensor {
     name: 'weightedSum',
     inputs: [x],
     shape: [],
+    dtype: engine.floatType,
     saved: [weights],
     forward: (total) => weightedSumForward(engine, x, weights, total, size),
     backward: (dTotal, gradients) =>

@@ -8,6 +8,7 @@ import { findBlas, findOneDnn } from '../../ffi/libraries.ts';
 import {
   letThreadsSleep,
   type NativeFunction,
+  type NativeLibrary,
   type NativeType,
   type NativeValue,
   openLibrary,
@@ -15,8 +16,9 @@ import {
   viewMemory,
 } from '../../ffi/native.ts';
 import { CachingAllocator } from '../allocator.ts';
+import type { DType } from '../dtype.ts';
 import { type Backend, Engine } from '../engine.ts';
-import type { KernelArgument, ParameterKind } from '../kernel.ts';
+import { type Kernel, type KernelArgument, type ParameterKind, valueTypeOf } from '../kernel.ts';
 
 export const matrixProviders = ['onednn', 'blas', 'own'] as const;
 export type MatrixProvider = (typeof matrixProviders)[number];
@@ -91,22 +93,31 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
     release: (block) => void free(block.address, block.capacity),
   });
 
-  const functions = new Map<string, NativeFunction>();
+  const functions = new Map<Kernel, readonly NativeFunction[]>();
   const backend: Backend = {
     name: 'cpu',
     description: `cpu: C++ kernels, ${matrix.label}, ${threads} thread${threads === 1 ? '' : 's'}`,
     threads,
     run(kernel, values) {
-      let native = functions.get(kernel.name);
-      if (!native) {
-        native = library.bind(kernel.name, 'void', ['pointer', ...kernel.parameters.map(nativeTypeOf)]);
-        functions.set(kernel.name, native);
+      let instances = functions.get(kernel);
+      if (!instances) {
+        instances = bindKernel(library, kernel);
+        functions.set(kernel, instances);
       }
-      native(context, ...values.map(nativeValueOf));
+      const native = instances[kernel.takesValues ? valueTypes.indexOf(valueTypeOf(kernel, values, 'f32')) : 0];
+      native?.(context, ...values.map(nativeValueOf));
     },
     [Symbol.dispose]: () => {},
   };
   return new Engine(backend, memory, 'f32');
+}
+
+/** The instances of `ValueKernel` in ops/native/elements.h. */
+const valueTypes: readonly DType[] = ['f32', 'bf16', 'f16'];
+
+function bindKernel(library: NativeLibrary, { name, parameters, takesValues }: Kernel): readonly NativeFunction[] {
+  const types: readonly NativeType[] = ['pointer', ...parameters.map(nativeTypeOf)];
+  return takesValues ? library.bindTable(name, valueTypes.length, 'void', types) : [library.bind(name, 'void', types)];
 }
 
 function nativeTypeOf(kind: ParameterKind): NativeType {
