@@ -1,8 +1,10 @@
 /** Kernels: one declaration gives the native signature, the plain-TypeScript twin and a typed function to call. */
 
 import { EngineError } from '../base/errors.ts';
+import type { KernelCost } from './cost.ts';
 import { type DType, type Floats, isHalf, type TensorData } from './dtype.ts';
 import type { Engine } from './engine.ts';
+import type { CudaDevice, CudaStep } from './launch.ts';
 import type { Tensor } from './tensor.ts';
 
 /**
@@ -46,6 +48,13 @@ export interface Kernel {
   /** Whether some parameter is `values`, so that native code has an instance for each of their types. */
   readonly takesValues: boolean;
   readonly reference: (...values: (TensorData | number | undefined)[]) => void;
+  /** Undefined for one launch with the usual grid; see `defaultPlan` in engines/cuda. */
+  readonly cuda?: ((device: CudaDevice, ...values: KernelArgument[]) => readonly CudaStep[]) | undefined;
+}
+
+export interface KernelOptions<Kinds extends readonly ParameterKind[]> {
+  /** What a call becomes on a GPU, where one launch over all elements is not it. */
+  readonly cuda?: (device: CudaDevice, ...values: CallValues<Kinds>) => readonly CudaStep[];
 }
 
 /** Launches the kernel on an engine. */
@@ -57,19 +66,27 @@ export type KernelCall<Kinds extends readonly ParameterKind[]> = (engine: Engine
  * One that takes `values` is a function template over their type T, values → T*; see ops/native/elements.h.
  *
  * @param reference the same in plain TypeScript, for float32 and float64 arrays.
+ * @param cost operations and bytes of a call, where not every tensor is touched once and nothing is multiplied.
  */
 export function defineKernel<const Kinds extends readonly ParameterKind[]>(
   name: string,
   parameters: Kinds,
   reference: (...values: ReferenceValues<Kinds>) => void,
+  options: KernelOptions<Kinds> = {},
 ): KernelCall<Kinds> {
-  const takesValues = parameters.some((kind) => isValues(kind));
-  const kernel: Kernel = { name, parameters, takesValues, reference: reference as Kernel['reference'] };
+  const kernel: Kernel = {
+    ...{ name, parameters, takesValues: parameters.some((kind) => isValues(kind)) },
+    reference: reference as Kernel['reference'],
+    cuda: options.cuda as Kernel['cuda'],
+  };
+  const { takesValues } = kernel;
   return (engine, ...values) => {
     const given = values as KernelArgument[];
     const valueType = takesValues ? valueTypeOf(kernel, given, engine.floatType) : engine.floatType;
     for (let i = 0; i < parameters.length; i++) checkArgument(kernel, i, given[i], engine, valueType);
-    engine.backend.run(kernel, given);
+    const { observer } = engine;
+    if (observer === undefined) engine.backend.run(kernel, given);
+    else observer.during({ kind: 'kernel', kernel, values: given }, () => engine.backend.run(kernel, given));
   };
 }
 
