@@ -48,13 +48,20 @@ export interface Kernel {
   /** Whether some parameter is `values`, so that native code has an instance for each of their types. */
   readonly takesValues: boolean;
   readonly reference: (...values: (TensorData | number | undefined)[]) => void;
+  readonly cost?: ((...values: KernelArgument[]) => KernelCost) | undefined;
   /** Undefined for one launch with the usual grid; see `defaultPlan` in engines/cuda. */
   readonly cuda?: ((device: CudaDevice, ...values: KernelArgument[]) => readonly CudaStep[]) | undefined;
+  /** What a call costs, where the kernel says so; see `costOf`. */
+  readonly cost?: ((...values: KernelArgument[]) => KernelCost) | undefined;
 }
 
 export interface KernelOptions<Kinds extends readonly ParameterKind[]> {
+  /** Operations and bytes of a call, where not every tensor is touched once and nothing is multiplied. */
+  readonly cost?: (...values: CallValues<Kinds>) => KernelCost;
   /** What a call becomes on a GPU, where one launch over all elements is not it. */
   readonly cuda?: (device: CudaDevice, ...values: CallValues<Kinds>) => readonly CudaStep[];
+  /** Operations and bytes of a call, where matrices are multiplied or not every tensor is touched once. */
+  readonly cost?: (...values: CallValues<Kinds>) => KernelCost;
 }
 
 /** Launches the kernel on an engine. */
@@ -66,7 +73,6 @@ export type KernelCall<Kinds extends readonly ParameterKind[]> = (engine: Engine
  * One that takes `values` is a function template over their type T, values → T*; see ops/native/elements.h.
  *
  * @param reference the same in plain TypeScript, for float32 and float64 arrays.
- * @param cost operations and bytes of a call, where not every tensor is touched once and nothing is multiplied.
  */
 export function defineKernel<const Kinds extends readonly ParameterKind[]>(
   name: string,
@@ -77,7 +83,9 @@ export function defineKernel<const Kinds extends readonly ParameterKind[]>(
   const kernel: Kernel = {
     ...{ name, parameters, takesValues: parameters.some((kind) => isValues(kind)) },
     reference: reference as Kernel['reference'],
+    cost: options.cost as Kernel['cost'],
     cuda: options.cuda as Kernel['cuda'],
+    cost: options.cost as Kernel['cost'],
   };
   const { takesValues } = kernel;
   return (engine, ...values) => {
