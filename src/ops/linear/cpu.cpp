@@ -1,50 +1,63 @@
+#include "elements.h"
 #include "gelu.h"
+#include "gemm.h"
 #include "parallel.h"
 #include "reduce.h"
 
 static int64_t grainOf(int64_t width) { return 1 + 16384 / (width + 1); }
 
-extern "C" void add_bias(const Context* context, float* y, const float* bias, int64_t rows, int64_t width) {
+template <class T>
+static void addBias(const Context* context, T* y, const float* bias, int64_t rows, int64_t width) {
   parallelFor(context, rows, grainOf(width), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
-      float* __restrict out = y + row * width;
-      for (int64_t i = 0; i < width; ++i) out[i] += bias[i];
+      T* __restrict out = y + row * width;
+      for (int64_t i = 0; i < width; ++i) out[i] = static_cast<T>(out[i] + bias[i]);
+    }
+  });
+}
+VALUE_KERNEL(add_bias, addBias)
+
+template <class T>
+static void linearForward(const Context* context, const T* x, const T* weight, const float* bias, T* y, int64_t rows,
+                          int64_t outputs, int64_t inputs) {
+  gemmValues(context, false, true, rows, outputs, inputs, x, weight, bias, y, false);
+}
+VALUE_KERNEL(linear_forward, linearForward)
+
+template <int form, class T>
+static void biasGelu(const Context* context, const T* u, const float* bias, T* y, int64_t rows, int64_t width) {
+  parallelFor(context, rows, grainOf(width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const T* __restrict in = u + row * width;
+      T* __restrict out = y + row * width;
+      for (int64_t i = 0; i < width; ++i) out[i] = static_cast<T>(geluOf<form>(in[i] + bias[i]));
     }
   });
 }
 
-template <int form>
-static void biasGelu(const Context* context, const float* u, const float* bias, float* y, int64_t rows, int64_t width) {
-  parallelFor(context, rows, grainOf(width), [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float* __restrict in = u + row * width;
-      float* __restrict out = y + row * width;
-      for (int64_t i = 0; i < width; ++i) out[i] = geluOf<form>(in[i] + bias[i]);
-    }
-  });
-}
-
-extern "C" void bias_gelu_forward(const Context* context, const float* u, const float* bias, float* y, int64_t rows,
-                                  int64_t width, int64_t form) {
+template <class T>
+static void biasGeluForward(const Context* context, const T* u, const float* bias, T* y, int64_t rows, int64_t width,
+                            int64_t form) {
   form == geluErf ? biasGelu<geluErf>(context, u, bias, y, rows, width)
                   : biasGelu<geluTanh>(context, u, bias, y, rows, width);
 }
+VALUE_KERNEL(bias_gelu_forward, biasGeluForward)
 
-template <int form>
-static void biasGeluBackward(const Context* context, const float* dy, const float* u, const float* bias, float* du,
-                             float* dBias, int64_t rows, int64_t width) {
+template <int form, class T>
+static void biasGeluSlopes(const Context* context, const T* dy, const T* u, const float* bias, T* du, float* dBias,
+                           int64_t rows, int64_t width) {
   ColumnSums sums(rows, width);
   parallelFor(context, sums.blocks, 1, [&](int64_t firstBlock, int64_t lastBlock, int) {
     for (int64_t block = firstBlock; block < lastBlock; ++block) {
       float* __restrict sum = sums.block(block);
       for (int64_t row = sums.firstRow(block); row < sums.lastRow(block); ++row) {
-        const float* upstream = dy + row * width;
-        const float* in = u + row * width;
-        float* out = du + row * width;
+        const T* upstream = dy + row * width;
+        const T* in = u + row * width;
+        T* out = du + row * width;
 #pragma GCC ivdep
         for (int64_t i = 0; i < width; ++i) {
           const float value = upstream[i] * geluSlope<form>(in[i] + bias[i]);
-          out[i] = value;
+          out[i] = static_cast<T>(value);
           sum[i] += value;
         }
       }
@@ -53,22 +66,26 @@ static void biasGeluBackward(const Context* context, const float* dy, const floa
   sums.addTo(dBias);
 }
 
-extern "C" void bias_gelu_backward(const Context* context, const float* dy, const float* u, const float* bias, float* du,
-                                   float* dBias, int64_t rows, int64_t width, int64_t form) {
-  form == geluErf ? biasGeluBackward<geluErf>(context, dy, u, bias, du, dBias, rows, width)
-                  : biasGeluBackward<geluTanh>(context, dy, u, bias, du, dBias, rows, width);
+template <class T>
+static void biasGeluBackward(const Context* context, const T* dy, const T* u, const float* bias, T* du, float* dBias,
+                             int64_t rows, int64_t width, int64_t form) {
+  form == geluErf ? biasGeluSlopes<geluErf>(context, dy, u, bias, du, dBias, rows, width)
+                  : biasGeluSlopes<geluTanh>(context, dy, u, bias, du, dBias, rows, width);
 }
+VALUE_KERNEL(bias_gelu_backward, biasGeluBackward)
 
-extern "C" void column_sums(const Context* context, const float* x, float* destination, int64_t rows, int64_t width) {
+template <class T>
+static void columnSums(const Context* context, const T* x, float* destination, int64_t rows, int64_t width) {
   ColumnSums sums(rows, width);
   parallelFor(context, sums.blocks, 1, [&](int64_t firstBlock, int64_t lastBlock, int) {
     for (int64_t block = firstBlock; block < lastBlock; ++block) {
       float* __restrict sum = sums.block(block);
       for (int64_t row = sums.firstRow(block); row < sums.lastRow(block); ++row) {
-        const float* __restrict in = x + row * width;
+        const T* __restrict in = x + row * width;
         for (int64_t i = 0; i < width; ++i) sum[i] += in[i];
       }
     }
   });
   sums.addTo(destination);
 }
+VALUE_KERNEL(column_sums, columnSums)

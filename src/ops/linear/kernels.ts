@@ -2,9 +2,23 @@
 
 import { defineKernel } from '../../tensor/kernel.ts';
 import { gelu, geluDerivative } from '../gelu/kernels.ts';
+import { multiply } from '../matmul/kernels.ts';
+
+/** y [rows, outputs] = x [rows, inputs] · weightᵀ + bias, rounded once. */
+export const linearForward = defineKernel(
+  'linear_forward',
+  ['values', 'values', 'floats?', 'values', 'int', 'int', 'int'],
+  (x, weight, bias, y, rows, outputs, inputs) => {
+    multiply(x, weight, y, rows, outputs, inputs, 0, 1, 0);
+    if (!bias) return;
+    for (let row = 0; row < rows; row++) {
+      for (let i = 0; i < outputs; i++) y[row * outputs + i] = (y[row * outputs + i] as number) + (bias[i] as number);
+    }
+  },
+);
 
 /** y[row, :] += bias, in place. */
-export const addBias = defineKernel('add_bias', ['floats', 'floats', 'int', 'int'], (y, bias, rows, width) => {
+export const addBias = defineKernel('add_bias', ['values', 'floats', 'int', 'int'], (y, bias, rows, width) => {
   for (let row = 0; row < rows; row++) {
     for (let i = 0; i < width; i++) y[row * width + i] = (y[row * width + i] as number) + (bias[i] as number);
   }
@@ -13,7 +27,7 @@ export const addBias = defineKernel('add_bias', ['floats', 'floats', 'int', 'int
 /** y = gelu(u + bias). `form` as in ops/gelu. */
 export const biasGeluForward = defineKernel(
   'bias_gelu_forward',
-  ['floats', 'floats', 'floats', 'int', 'int', 'int'],
+  ['values', 'floats', 'values', 'int', 'int', 'int'],
   (u, bias, y, rows, width, form) => {
     for (let row = 0; row < rows; row++) {
       for (let i = 0; i < width; i++) {
@@ -27,7 +41,7 @@ export const biasGeluForward = defineKernel(
 /** du = dy · gelu′(u + bias), and dBias += Σ over rows of du. du may be u: each is read before it is written. */
 export const biasGeluBackward = defineKernel(
   'bias_gelu_backward',
-  ['floats', 'floats', 'floats', 'floats', 'floats', 'int', 'int', 'int'],
+  ['values', 'values', 'floats', 'values', 'floats', 'int', 'int', 'int'],
   (dy, u, bias, du, dBias, rows, width, form) => {
     for (let row = 0; row < rows; row++) {
       for (let i = 0; i < width; i++) {
@@ -41,7 +55,7 @@ export const biasGeluBackward = defineKernel(
 );
 
 /** sums[i] += Σ over rows of x[row, i]. */
-export const columnSums = defineKernel('column_sums', ['floats', 'floats', 'int', 'int'], (x, sums, rows, width) => {
+export const columnSums = defineKernel('column_sums', ['values', 'floats', 'int', 'int'], (x, sums, rows, width) => {
   for (let row = 0; row < rows; row++) {
     for (let i = 0; i < width; i++) sums[i] = (sums[i] as number) + (x[row * width + i] as number);
   }

@@ -8,6 +8,7 @@ import {
   expectAccumulates,
   expectAgreesWithExact,
   expectFiniteDifferences,
+  expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { Tape } from '../../autograd/tape.ts';
@@ -85,6 +86,18 @@ describeOnEngines('linear', (engine) => {
     });
 
     it('adds to gradients that are there', () => expectAccumulates(engine(), linearCase(name, [2, 3, 5], 7)));
+
+    it.each([
+      [[1, 7], 17],
+      [[2, 7, 65], 33],
+      [[70, 130], 65],
+    ])('takes activations of 16 bits from %j to %i', (shape, outputs) => {
+      // linearGelu rounds twice, x·Wᵀ and its own result
+      const twice = name === 'linear' ? 1 : 2;
+      const names16 = { floats: ['bias'], weights: ['weight'] } as const;
+      const limits = { output: twice * 2 ** -8, gradient: twice * 2 ** -7 };
+      expectHalvesAgree(engine(), linearCase(name, shape, outputs), names16, limits);
+    });
 
     it('passes NaN on, to its own row only', () => {
       const test = linearCase(name, [3, 5], 7);

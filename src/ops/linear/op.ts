@@ -7,7 +7,7 @@ import { expectShape, formatShape, lastOf, rowsOf } from '../../tensor/shape.ts'
 import { Tensor } from '../../tensor/tensor.ts';
 import { type GeluForm, geluForms } from '../gelu/kernels.ts';
 import { matrixProduct } from '../matmul/kernels.ts';
-import { addBias, biasGeluBackward, biasGeluForward, columnSums } from './kernels.ts';
+import { addBias, biasGeluBackward, biasGeluForward, columnSums, linearForward } from './kernels.ts';
 
 interface LinearShape {
   readonly rows: number;
@@ -62,10 +62,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
     inputs: [x, weight, bias],
     shape: [...x.shape.slice(0, -1), outputs],
     saved: [x, weight],
-    forward: (y) => {
-      matrixProduct(engine, x, weight, y, rows, outputs, inputs, 0, 1, 0);
-      if (bias) addBias(engine, y, bias, rows, outputs);
-    },
+    forward: (y) => linearForward(engine, x, weight, bias, y, rows, outputs, inputs),
     backward: (dy, gradients) => {
       if (bias) biasGradient(bias, gradients, (dBias) => columnSums(engine, dy, dBias, rows, outputs));
       productGradients(dy, x, weight, shape, gradients);

@@ -1,7 +1,16 @@
+#include "elements.h"
 #include "gemm.h"
 
-extern "C" void matrix_product(const Context* context, const float* a, const float* b, float* c, int64_t m, int64_t n,
-                               int64_t k, int64_t transposeA, int64_t transposeB, int64_t accumulate) {
-  gemm(context, transposeA != 0, transposeB != 0, m, n, k, 1.0f, a, transposeA ? m : k, b, transposeB ? k : n,
-       accumulate ? 1.0f : 0.0f, c, n);
+template <class T>
+static void matrixProduct(const Context* context, const T* a, const T* b, T* c, int64_t m, int64_t n, int64_t k,
+                          int64_t transposeA, int64_t transposeB, int64_t accumulate) {
+  gemmValues(context, transposeA != 0, transposeB != 0, m, n, k, a, b, static_cast<const float*>(nullptr), c, accumulate != 0);
 }
+VALUE_KERNEL(matrix_product, matrixProduct)
+
+template <class T>
+static void matrixProductIntoFloats(const Context* context, const T* a, const T* b, float* c, int64_t m, int64_t n, int64_t k,
+                                    int64_t transposeA, int64_t transposeB, int64_t accumulate) {
+  gemmValues(context, transposeA != 0, transposeB != 0, m, n, k, a, b, static_cast<const float*>(nullptr), c, accumulate != 0);
+}
+VALUE_KERNEL(matrix_product_into_floats, matrixProductIntoFloats)

@@ -1,21 +1,55 @@
 /** The matrix product that linear layers, logits and their gradients are made of. */
 
 import type { Floats } from '../../tensor/dtype.ts';
+import type { Engine } from '../../tensor/engine.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 
 /**
  * c [m, n] = op(a) [m, k] · op(b) [k, n], added to c when `accumulate` is 1. `transposeA` 1 reads a as [k, m],
- * `transposeB` 1 reads b as [n, k].
+ * `transposeB` 1 reads b as [n, k]. Sums of 16-bit values are taken in float32 and rounded once.
  */
-export const matrixProduct = defineKernel(
+const productOfValues = defineKernel(
   'matrix_product',
-  ['floats', 'floats', 'floats', 'int', 'int', 'int', 'int', 'int', 'int'],
-  (a, b, c, m, n, k, transposeA, transposeB, accumulate) => {
-    if (!accumulate) c.fill(0);
-    if (transposeB) addRowTimesRow(transposeA ? transposed(a, k, m) : a, b, c, m, n, k);
-    else addRowTimesMatrix(a, b, c, m, n, k, transposeA === 1);
-  },
+  ['values', 'values', 'values', 'int', 'int', 'int', 'int', 'int', 'int'],
+  multiply,
 );
+
+/** The same with a float c: gradients of weights, which are collected in float32 whatever activations are. */
+const productIntoFloats = defineKernel(
+  'matrix_product_into_floats',
+  ['values', 'values', 'floats', 'int', 'int', 'int', 'int', 'int', 'int'],
+  multiply,
+);
+
+/** The product of either kind, by the element type of c; see above. */
+export function matrixProduct(
+  engine: Engine,
+  a: Tensor,
+  b: Tensor,
+  c: Tensor,
+  ...sizesAndFlags: [m: number, n: number, k: number, transposeA: number, transposeB: number, accumulate: number]
+): void {
+  const product = c.dtype === engine.floatType ? productIntoFloats : productOfValues;
+  product(engine, a, b, c, ...sizesAndFlags);
+}
+
+/** See `productOfValues`. */
+export function multiply(
+  a: Floats,
+  b: Floats,
+  c: Floats,
+  m: number,
+  n: number,
+  k: number,
+  transposeA: number,
+  transposeB: number,
+  accumulate: number,
+): void {
+  if (!accumulate) c.fill(0);
+  if (transposeB) addRowTimesRow(transposeA ? transposed(a, k, m) : a, b, c, m, n, k);
+  else addRowTimesMatrix(a, b, c, m, n, k, transposeA === 1);
+}
 
 /** c[i, j] += a[i, :] · b[j, :]; four columns at a time share the loads of a. */
 function addRowTimesRow(a: Floats, b: Floats, c: Floats, m: number, n: number, k: number): void {

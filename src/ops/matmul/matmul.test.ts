@@ -7,6 +7,7 @@ import {
   expectAccumulates,
   expectAgreesWithExact,
   expectFiniteDifferences,
+  expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { EngineError, messageOf, ShapeError } from '../../base/errors.ts';
@@ -55,6 +56,11 @@ describeOnEngines('matmul', (engine) => {
   });
 
   it('adds to gradients that are there', () => expectAccumulates(engine(), matmulCase(7, 5, 3)));
+
+  it('takes values of 16 bits', () => {
+    expectHalvesAgree(engine(), matmulCase(7, 17, 5), { weights: ['b'] });
+    expectHalvesAgree(engine(), matmulCase(33, 130, 65));
+  });
 
   it.each([
     [0, 0],
