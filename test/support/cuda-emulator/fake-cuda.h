@@ -1,0 +1,54 @@
+// The C interface of the software CUDA that tests run against: what libcuda, libnvrtc and libcublasLt must offer here. Names,
+// signatures and numbers are NVIDIA's (cuda.h, nvrtc.h, cublasLt.h); only what is listed exists.
+//
+// libcuda (all return CUresult; handles are pointers)
+//   cuInit cuDriverGetVersion cuGetErrorName cuGetErrorString
+//   cuDeviceGetCount cuDeviceGet cuDeviceGetName cuDeviceTotalMem_v2 cuDeviceGetAttribute
+//   cuDevicePrimaryCtxRetain cuDevicePrimaryCtxRelease_v2 cuCtxSetCurrent cuCtxGetCurrent cuCtxSynchronize
+//   cuMemGetInfo_v2 cuMemAlloc_v2 cuMemFree_v2 cuMemAllocHost_v2 cuMemHostAlloc cuMemFreeHost
+//   cuMemcpyHtoD_v2 cuMemcpyDtoH_v2 cuMemcpyDtoD_v2 cuMemcpyHtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyDtoDAsync_v2
+//   cuMemsetD8_v2 cuMemsetD16_v2 cuMemsetD32_v2 cuMemsetD8Async cuMemsetD16Async cuMemsetD32Async
+//   cuStreamCreate cuStreamDestroy_v2 cuStreamSynchronize cuStreamQuery cuStreamWaitEvent
+//   cuStreamBeginCapture_v2 cuStreamEndCapture cuStreamIsCapturing
+//   cuGraphInstantiateWithFlags cuGraphUpload cuGraphLaunch cuGraphExecDestroy cuGraphDestroy
+//   cuEventCreate cuEventDestroy_v2 cuEventRecord cuEventQuery cuEventSynchronize cuEventElapsedTime
+//   cuModuleLoadData cuModuleLoadDataEx cuModuleUnload cuModuleGetFunction cuFuncSetAttribute cuFuncGetAttribute cuLaunchKernel
+// libnvrtc
+//   nvrtcVersion nvrtcGetErrorString nvrtcCreateProgram nvrtcCompileProgram nvrtcDestroyProgram
+//   nvrtcGetProgramLogSize nvrtcGetProgramLog nvrtcGetCUBINSize nvrtcGetCUBIN
+// libcublasLt (pointers to alpha and beta on the host; float32 sums; data f32, bf16, f16; column-major)
+//   cublasLtGetVersion cublasLtCreate cublasLtDestroy cublasLtGetStatusString
+//   cublasLtMatmulDescCreate cublasLtMatmulDescDestroy cublasLtMatmulDescSetAttribute (TRANSA, TRANSB, EPILOGUE, BIAS_POINTER,
+//     EPILOGUE_AUX_POINTER, EPILOGUE_AUX_LD, BIAS_DATA_TYPE; others are taken and ignored)
+//   cublasLtMatrixLayoutCreate cublasLtMatrixLayoutDestroy cublasLtMatrixLayoutSetAttribute
+//   cublasLtMatmulPreferenceCreate cublasLtMatmulPreferenceDestroy cublasLtMatmulPreferenceSetAttribute
+//   cublasLtMatmulAlgoGetHeuristic (one result) cublasLtMatmul (epilogues DEFAULT, BIAS, GELU_AUX_BIAS, GELU_AUX, DGELU)
+//
+// The device: "Emulated GPU", architecture 9.0, 4 multiprocessors, CUDA_EMULATED_MEMORY bytes of memory (1 GiB where not set),
+// all of it poisoned with 0xff bytes as it is handed out. Streams run at once; while one captures, its work is recorded for
+// cuGraphLaunch instead. A cubin is an ELF shared library that g++ built. Launches of all threads of the process take turns.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#define OFFERED extern "C" __attribute__((visibility("default")))
+
+namespace fake {
+
+// Numbers of cuda.h.
+enum Status : int {
+  success = 0,
+  invalidValue = 1,
+  outOfMemory = 2,
+  invalidContext = 201,
+  invalidImage = 200,
+  invalidHandle = 400,
+  notFound = 500,
+  launchFailed = 719,
+};
+
+// Does the work now, or records it where the stream captures; a null stream runs it.
+Status enqueue(void* stream, std::function<Status()> work);
+
+}  // namespace fake
