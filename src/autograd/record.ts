@@ -22,7 +22,7 @@ export interface OperatorRecord {
   readonly shape: Shape;
   /** Element type of the output; that of the first input where not given. */
   readonly dtype?: DType;
-  /** Fills the output. */
+  /** Fills the output; not called where a recomputation has no use for it. */
   readonly forward: (output: Tensor) => void;
   /** Tensors that `backward` reads; the output itself is saved with `saveOutput`. */
   readonly saved?: readonly (Tensor | undefined)[];
@@ -40,7 +40,7 @@ export function runOperator(operator: OperatorRecord): Tensor {
     dtype: operator.dtype ?? first.dtype,
     requiresGrad: tracked,
   });
-  operator.forward(output);
+  if (!(tracked && first.engine.recorder?.outputsUnread)) operator.forward(output);
   if (tracked) {
     const saved = (operator.saved ?? []).filter((tensor) => tensor !== undefined);
     first.engine.recorder?.record({

@@ -2,9 +2,11 @@
 
 import { EngineError, ShapeError } from '../base/errors.ts';
 import { accumulate } from '../tensor/accumulate.ts';
-import type { Engine, GradientSink, RecordedOperator, Recorder } from '../tensor/engine.ts';
+import type { Engine, GradientSink, RecordedOperator, RecordedSegment, Recorder } from '../tensor/engine.ts';
 import { formatShape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
+
+type Entry = RecordedOperator | RecordedSegment;
 
 /**
  * Records while it is open (until disposed). Activations that a backward pass needs are retained by the tape and freed the
@@ -18,7 +20,9 @@ import { Tensor } from '../tensor/tensor.ts';
 export class Tape implements Recorder, Disposable {
   readonly #engine: Engine;
   readonly #outer: Recorder | undefined;
-  readonly #entries: RecordedOperator[] = [];
+  readonly #entries: Entry[] = [];
+  /** While a segment is run again: the number of entries from which on outputs are unread. */
+  #firstUnread = Number.POSITIVE_INFINITY;
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -26,7 +30,11 @@ export class Tape implements Recorder, Disposable {
     engine.recorder = this;
   }
 
-  record(entry: RecordedOperator): void {
+  get outputsUnread(): boolean {
+    return this.#entries.length >= this.#firstUnread;
+  }
+
+  record(entry: Entry): void {
     for (const tensor of entry.saved) tensor.retain();
     this.#entries.push(entry);
   }
@@ -50,16 +58,22 @@ export class Tape implements Recorder, Disposable {
     const engine = this.#engine;
     engine.recorder = this.#outer;
     const gradients = new Gradients(engine, this.#entries);
-    const uses = onLeaf ? leafUses(this.#entries) : undefined;
+    const uses = new Map<Tensor, number>();
+    if (onLeaf) countLeafUses(uses, this.#entries);
     try {
       using seed = Tensor.from(engine, [scale], loss.shape);
       gradients.pass(loss, seed);
       for (let entry = this.#entries.pop(); entry; entry = this.#entries.pop()) {
-        this.#runBackward(entry, gradients);
-        for (const input of uses ? entry.inputs : []) {
-          const left = (uses?.get(input) ?? 0) - 1;
-          uses?.set(input, left);
-          if (left === 0) onLeaf?.(input);
+        const next = this.#entries.length;
+        if ('again' in entry) this.#runAgain(entry, gradients);
+        else this.#runBackward(entry, gradients);
+        if (!onLeaf) continue;
+        // a leaf of a segment is complete when the last of the segment's operators that reads it is
+        countLeafUses(uses, this.#entries.slice(next));
+        for (const input of entry.inputs) {
+          const left = (uses.get(input) ?? 0) - 1;
+          uses.set(input, left);
+          if (left === 0) onLeaf(input);
         }
       }
       gradients.deliver();
@@ -79,6 +93,28 @@ export class Tape implements Recorder, Disposable {
     }
   }
 
+  /** Puts the operators of a segment on the tape in its place; their backward passes come next. */
+  #runAgain(segment: RecordedSegment, gradients: Gradients): void {
+    const gradient = gradients.take(segment.output);
+    const first = this.#entries.length;
+    try {
+      if (!gradient) return;
+      this.#firstUnread = first + segment.firstUnread;
+      using output = this.#engine.withRecorder(this, segment.again);
+      const operators = this.#entries.length - first;
+      if (operators !== segment.operators) {
+        throw new EngineError(`${segment.name} ran ${segment.operators} operators, and ${operators} the second time`, {
+          remedy: 'What is recomputed must do the same both times.',
+        });
+      }
+      gradients.pass(output, gradient);
+    } finally {
+      this.#firstUnread = Number.POSITIVE_INFINITY;
+      gradient?.release();
+      for (const tensor of segment.saved) tensor.release();
+    }
+  }
+
   /** Stops recording and frees whatever the tape still holds. */
   [Symbol.dispose](): void {
     for (const entry of this.#entries.splice(0)) for (const tensor of entry.saved) tensor.release();
@@ -86,24 +122,22 @@ export class Tape implements Recorder, Disposable {
   }
 }
 
-/** How often the tape reads each leaf that has a place for its gradient. */
-function leafUses(entries: readonly RecordedOperator[]): Map<Tensor, number> {
-  const uses = new Map<Tensor, number>();
+/** Adds how often the entries read each leaf that has a place for its gradient. */
+function countLeafUses(uses: Map<Tensor, number>, entries: readonly Entry[]): void {
   for (const { inputs } of entries) {
     for (const input of inputs) if (input.requiresGrad && input.grad) uses.set(input, (uses.get(input) ?? 0) + 1);
   }
-  return uses;
 }
 
 /** The gradients that are still on their way, by the tensor they belong to. */
 class Gradients implements GradientSink, Disposable {
   readonly #engine: Engine;
   /** What is still on the tape. */
-  readonly #entries: readonly RecordedOperator[];
+  readonly #entries: readonly Entry[];
   /** Each is retained once by this map. */
   readonly #pending = new Map<Tensor, Tensor>();
 
-  constructor(engine: Engine, entries: readonly RecordedOperator[]) {
+  constructor(engine: Engine, entries: readonly Entry[]) {
     this.#engine = engine;
     this.#entries = entries;
   }

@@ -42,7 +42,9 @@ export function copyToGroup(x: Tensor, group: Communicator): Tensor {
  */
 export function reduceFromGroup(x: Tensor, group: Communicator): Tensor {
   const tracked = isTracked([x]);
-  if (group.size > 1) allReduce(group, x);
+  // a recomputation that ends here needs no sum: g's backward pass reads nothing
+  const unread = tracked && x.engine.recorder?.outputsUnread;
+  if (group.size > 1 && !unread) allReduce(group, x);
   const y = x.view(x.shape, 0, tracked);
   if (tracked) {
     x.engine.recorder?.record({

@@ -10,16 +10,31 @@ export type EngineName = (typeof engineNames)[number];
 
 /** What a tape wants to know of an operator that ran; see autograd/tape.ts. */
 export interface Recorder {
-  record(entry: RecordedOperator): void;
+  record(entry: RecordedOperator | RecordedSegment): void;
+  /** Whether nobody will read the outputs of the operators to come: they are recorded, and need not be computed. */
+  readonly outputsUnread: boolean;
 }
 
-export interface RecordedOperator {
+interface RecordedStep {
   readonly name: string;
   readonly inputs: readonly Tensor[];
   readonly output: Tensor;
   /** Tensors that the backward pass reads; kept alive until it has. */
   readonly saved: readonly Tensor[];
+}
+
+export interface RecordedOperator extends RecordedStep {
   readonly backward: (outputGradient: Tensor, gradients: GradientSink) => void;
+}
+
+/** Operators that kept only what they started from; see autograd/recompute.ts. */
+export interface RecordedSegment extends RecordedStep {
+  /** Runs them again, and returns their output again. */
+  readonly again: () => Tensor;
+  /** How many they are. */
+  readonly operators: number;
+  /** The first of them whose output, and that of all after it, no backward pass reads. */
+  readonly firstUnread: number;
 }
 
 /** Where an operator's backward pass puts the gradients of its inputs. */
@@ -101,8 +116,13 @@ export class Engine implements Disposable {
 
   /** Runs `body` without recording: evaluation, generation, weight updates. */
   withoutRecording<Result>(body: () => Result): Result {
-    const recorder = this.recorder;
-    this.recorder = undefined;
+    return this.withRecorder(undefined, body);
+  }
+
+  /** Runs `body` while another recorder, or none, takes the place of the present one. */
+  withRecorder<Result>(other: Recorder | undefined, body: () => Result): Result {
+    const { recorder } = this;
+    this.recorder = other;
     try {
       return body();
     } finally {

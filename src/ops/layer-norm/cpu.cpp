@@ -1,6 +1,5 @@
 // Layer normalization, one pass over each row while it is in the first-level cache.
 #include <cmath>
-#include <vector>
 #include "elements.h"
 #include "parallel.h"
 #include "reduce.h"

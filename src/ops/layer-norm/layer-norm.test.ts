@@ -88,6 +88,18 @@ describeOnEngines('layerNorm', (engine) => {
     expect(values.slice(6).every(Number.isNaN)).toBe(true);
   });
 
+  it('gives the same bits wherever its sums lie in memory', () => {
+    const on = engine();
+    on.scope(() => {
+      const seen = new Set<string>();
+      for (let i = 0; i < 500; i++) {
+        seen.add(JSON.stringify(evaluate(on, layerNormCase([10, 8])).gradients));
+        for (let shift = 0; shift < (i * 7) % 5; shift++) Tensor.empty(on, [1 + ((i * 13) % 300)]); // moves what comes next
+      }
+      expect(seen.size).toBe(1);
+    });
+  });
+
   it.each([1, 5, 65, 257])('gives PyTorch’s figures at width %i', (width) => {
     const name = `layerNorm width ${width}`;
     expectGolden<Names>(engine(), name, ({ x, gamma, beta }) => layerNorm(x, gamma, beta), toleranceOf(width));
