@@ -32,6 +32,12 @@ export interface OperatorRecord {
 
 /** Runs an operator with one float output, and records it where a tape asks for it. */
 export function runOperator(operator: OperatorRecord): Tensor {
+  const observer = operator.inputs.find((input) => input !== undefined)?.engine.observer;
+  if (observer === undefined) return runAndRecord(operator);
+  return observer.during({ kind: 'operator', name: operator.name, direction: 'forward' }, () => runAndRecord(operator));
+}
+
+function runAndRecord(operator: OperatorRecord): Tensor {
   const inputs = operator.inputs.filter((input) => input !== undefined);
   const [first] = inputs;
   if (!first) throw new EngineError(`${operator.name} has no tensor input`);

@@ -86,11 +86,17 @@ export class Tape implements Recorder, Disposable {
   #runBackward(entry: RecordedOperator, gradients: Gradients): void {
     const gradient = gradients.take(entry.output);
     try {
-      if (gradient) entry.backward(gradient, gradients); // otherwise nothing that follows used this output
+      if (gradient) this.#callBackward(entry, gradient, gradients); // otherwise nothing that follows used this output
     } finally {
       gradient?.release();
       for (const tensor of entry.saved) tensor.release();
     }
+  }
+
+  #callBackward({ name, backward }: RecordedOperator, gradient: Tensor, gradients: Gradients): void {
+    const { observer } = this.#engine;
+    if (observer === undefined) backward(gradient, gradients);
+    else observer.during({ kind: 'operator', name, direction: 'backward' }, () => backward(gradient, gradients));
   }
 
   /** Puts the operators of a segment on the tape in its place; their backward passes come next. */

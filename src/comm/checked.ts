@@ -18,7 +18,7 @@ const describe = ({ dtype, shape }: Tensor): string => `${dtype} ${formatShape(s
 /** The line that called the communicator: the first frame outside `src/comm`. */
 function callingLine(): string {
   const frames = (new Error().stack ?? '').split('\n').slice(1);
-  const outside = frames.find((frame) => !/[\\/]comm[\\/](?:checked|communicator)\.[jt]s/.test(frame));
+  const outside = frames.find((frame) => !/[\\/]comm[\\/](?:checked|communicator|observed)\.[jt]s/.test(frame));
   return outside?.trim().replace(/^at /, '') ?? 'an unknown place';
 }
 

@@ -3,6 +3,7 @@
 import type { CachingAllocator } from './allocator.ts';
 import type { DType } from './dtype.ts';
 import type { Kernel, KernelArgument } from './kernel.ts';
+import type { Observer } from './observer.ts';
 import type { Tensor } from './tensor.ts';
 
 const engineNames = ['cpu', 'reference'] as const;
@@ -71,6 +72,8 @@ export class Engine implements Disposable {
   readonly floatType: DType;
   /** The tape that is recording, if any. */
   recorder: Recorder | undefined;
+  /** Who watches the work, if anybody does. */
+  observer: Observer | undefined;
   readonly #scopes: Set<Tensor>[] = [];
 
   constructor(backend: Backend, memory: CachingAllocator, floatType: DType = 'f32') {

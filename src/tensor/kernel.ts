@@ -48,7 +48,6 @@ export interface Kernel {
   /** Whether some parameter is `values`, so that native code has an instance for each of their types. */
   readonly takesValues: boolean;
   readonly reference: (...values: (TensorData | number | undefined)[]) => void;
-  readonly cost?: ((...values: KernelArgument[]) => KernelCost) | undefined;
   /** Undefined for one launch with the usual grid; see `defaultPlan` in engines/cuda. */
   readonly cuda?: ((device: CudaDevice, ...values: KernelArgument[]) => readonly CudaStep[]) | undefined;
   /** What a call costs, where the kernel says so; see `costOf`. */
@@ -56,8 +55,6 @@ export interface Kernel {
 }
 
 export interface KernelOptions<Kinds extends readonly ParameterKind[]> {
-  /** Operations and bytes of a call, where not every tensor is touched once and nothing is multiplied. */
-  readonly cost?: (...values: CallValues<Kinds>) => KernelCost;
   /** What a call becomes on a GPU, where one launch over all elements is not it. */
   readonly cuda?: (device: CudaDevice, ...values: CallValues<Kinds>) => readonly CudaStep[];
   /** Operations and bytes of a call, where matrices are multiplied or not every tensor is touched once. */
@@ -83,7 +80,6 @@ export function defineKernel<const Kinds extends readonly ParameterKind[]>(
   const kernel: Kernel = {
     ...{ name, parameters, takesValues: parameters.some((kind) => isValues(kind)) },
     reference: reference as Kernel['reference'],
-    cost: options.cost as Kernel['cost'],
     cuda: options.cuda as Kernel['cuda'],
     cost: options.cost as Kernel['cost'],
   };
