@@ -1,6 +1,7 @@
 /** Keys and values of the positions a model has seen, so that generation computes each position once. */
 
 import { ShapeError } from '../base/errors.ts';
+import type { DType } from '../tensor/dtype.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -19,6 +20,8 @@ export interface CacheSize {
   readonly batch: number;
   /** S, the most positions it can hold. */
   readonly capacity: number;
+  /** Element type of the activations; the engine's float type where not given. */
+  readonly dtype?: DType;
 }
 
 export class KeyValueCache implements Disposable {
@@ -26,12 +29,12 @@ export class KeyValueCache implements Disposable {
   readonly capacity: number;
   #length = 0;
 
-  constructor(engine: Engine, { layers, heads, width, batch, capacity }: CacheSize) {
+  constructor(engine: Engine, { layers, heads, width, batch, capacity, dtype = engine.floatType }: CacheSize) {
     const shape = [batch, capacity, heads, width];
     this.capacity = capacity;
     this.#layers = Array.from({ length: layers }, () => ({
-      keys: Tensor.empty(engine, shape, { kind: 'workspace' }),
-      values: Tensor.empty(engine, shape, { kind: 'workspace' }),
+      keys: Tensor.empty(engine, shape, { kind: 'workspace', dtype }),
+      values: Tensor.empty(engine, shape, { kind: 'workspace', dtype }),
     }));
     for (const { keys, values } of this.#layers) {
       // a cache outlives the scopes of single steps

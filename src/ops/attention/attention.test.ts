@@ -8,6 +8,7 @@ import {
   expectAccumulates,
   expectAgreesWithExact,
   expectFiniteDifferences,
+  expectHalvesAgree,
   expectOutcome,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
@@ -103,6 +104,23 @@ describeOnEngines('attention', (engine) => {
     // float32 scores of this size are spaced by 1e-3, and so are the saved log-sum-exps: probabilities are good to about that.
     const test = attentionCase(70, 16, { magnitude: 120 });
     expectAgreesWithExact(engine(), test, { output: 5e-3, gradient: 5e-3 });
+  });
+
+  // Probabilities, their gradients and the output are rounded to 16 bits on the way to the gradients, each by half a unit in
+  // the last place: errors of the largest gradient's size times a few 2⁻⁹ for bf16.
+  it.each<[string, number, number, Variant]>([
+    ['causal', 130, 64, { batch: 1, heads: 1 }],
+    ['one position', 1, 8, {}],
+    ['odd length and width', 37, 5, {}],
+    ['several tiles of odd width', 203, 33, { batch: 1, heads: 1 }],
+    ['wide', 101, 96, { causal: false, batch: 1, heads: 1 }],
+    ['documents', 130, 20, { documents: [0, 1, 40, 97, 129] }],
+    ['a document that hides whole tiles', 300, 16, { documents: [0, 210], batch: 1, heads: 1 }],
+    ['dropout', 107, 16, { dropout }],
+    ['dropout of few queries', 3, 16, { dropout }],
+    ['all at once', 203, 20, { dropout, documents: [0, 33, 100], headOffset: 5, batch: 1, heads: 3 }],
+  ])('takes activations of 16 bits: %s', (_, sequence, width, variant) => {
+    expectHalvesAgree(engine(), attentionCase(sequence, width, { magnitude: 1, ...variant }));
   });
 
   it('adds to gradients that are there', () => expectAccumulates(engine(), attentionCase(37, 9, { dropout }), 2e-6));

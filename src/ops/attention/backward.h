@@ -9,13 +9,16 @@
 
 namespace attention {
 
+template <class T>
 struct AttentionGradients {
-  const float *q, *k, *v, *out, *logSumExp, *dOut;
-  float *dq, *dk, *dv;  // strides of q and of k and v
+  const T *q, *k, *v, *out, *dOut;
+  const float* logSumExp;
+  T *dq, *dk, *dv;  // strides of q and of k and v
   bool accumulate;      // whether dq, dk and dv are added to
 };
 
 // One head of one sample.
+template <class T>
 class BackwardHead {
  public:
   static int64_t workspaceSize(const Attention& problem) {
@@ -24,7 +27,7 @@ class BackwardHead {
     return 2 * tileSize * (tileSize + padded) + queries * (3 * padded + 2 * width + 2) + keys * (padded + 2 * width);
   }
 
-  BackwardHead(const Attention& problem, const AttentionGradients& io, int64_t b, int64_t h, float* workspace)
+  BackwardHead(const Attention& problem, const AttentionGradients<T>& io, int64_t b, int64_t h, float* workspace)
       : problem_(problem), io_(io), b_(b), h_(h), padded_(roundUp(problem.width, lanes)) {
     const int64_t width = problem.width, queries = roundUp(problem.queries, tileSize), keys = roundUp(problem.keys, tileSize);
     float* next = workspace;
@@ -68,7 +71,7 @@ class BackwardHead {
 
  private:
   const Attention& problem_;
-  const AttentionGradients& io_;
+  const AttentionGradients<T>& io_;
   const int64_t b_, h_, padded_;
   // Rows [·, padded] as right operands, panels [·/width of a tile][d][width of a tile] as the others.
   float *probabilities_, *scoreGradients_, *dKeys_, *dValues_, *dQueries_, *queryRows_, *outRows_, *keyRows_;
@@ -76,11 +79,11 @@ class BackwardHead {
 
   void loadAll() {
     const int64_t width = problem_.width, queries = problem_.queries, keys = problem_.keys;
-    const float* q = io_.q + problem_.queryAt(b_, h_, 0);
-    const float* k = io_.k + problem_.keyAt(b_, h_, 0);
-    const float* v = io_.v + problem_.keyAt(b_, h_, 0);
-    const float* out = io_.out + problem_.outputAt(b_, h_, 0);
-    const float* dOut = io_.dOut + problem_.outputAt(b_, h_, 0);
+    const T* q = io_.q + problem_.queryAt(b_, h_, 0);
+    const T* k = io_.k + problem_.keyAt(b_, h_, 0);
+    const T* v = io_.v + problem_.keyAt(b_, h_, 0);
+    const T* out = io_.out + problem_.outputAt(b_, h_, 0);
+    const T* dOut = io_.dOut + problem_.outputAt(b_, h_, 0);
     const int64_t outRow = problem_.output().row, paddedQueries = roundUp(queries, tileSize);
     copyRows(q, problem_.query.row, queries, width, padded_, queryRows_);
     copyRows(dOut, outRow, queries, width, padded_, outRows_);
@@ -93,7 +96,7 @@ class BackwardHead {
     std::fill_n(dQueries_, paddedQueries * padded_, 0.0f);
     for (int64_t i = 0; i < queries; ++i) {
       float delta = 0;
-      for (int64_t c = 0; c < width; ++c) delta += out[i * outRow + c] * dOut[i * outRow + c];
+      for (int64_t c = 0; c < width; ++c) delta += static_cast<float>(out[i * outRow + c]) * static_cast<float>(dOut[i * outRow + c]);
       deltas_[i] = delta;
       logSumExp_[i] = io_.logSumExp[problem_.statisticAt(b_, h_, i)] * log2e;
     }
@@ -211,24 +214,25 @@ class BackwardHead {
       }
   }
 
-  void writeRows(float* to, int64_t stride, int64_t count, const float* from, float factor) const {
+  void writeRows(T* to, int64_t stride, int64_t count, const float* from, float factor) const {
     for (int64_t r = 0; r < count; ++r) {
-      float* row = to + r * stride;
+      T* row = to + r * stride;
       const float* source = from + r * padded_;
       if (io_.accumulate) {
-        for (int64_t c = 0; c < problem_.width; ++c) row[c] += source[c] * factor;
+        for (int64_t c = 0; c < problem_.width; ++c) row[c] = static_cast<T>(row[c] + source[c] * factor);
       } else {
-        for (int64_t c = 0; c < problem_.width; ++c) row[c] = source[c] * factor;
+        for (int64_t c = 0; c < problem_.width; ++c) row[c] = static_cast<T>(source[c] * factor);
       }
     }
   }
 };
 
 // Heads are independent, so each sum has one owner: no atomics, the same bits for every thread count.
-inline void attentionBackward(const Context* context, const Attention& problem, const AttentionGradients& io) {
+template <class T>
+inline void attentionBackward(const Context* context, const Attention& problem, const AttentionGradients<T>& io) {
   parallelTasks(context, problem.batch * problem.heads, [&](int64_t head) {
-    float* workspace = reserveWorkspace(BackwardHead::workspaceSize(problem));
-    BackwardHead(problem, io, head / problem.heads, head % problem.heads, workspace).run();
+    float* workspace = reserveWorkspace(BackwardHead<T>::workspaceSize(problem));
+    BackwardHead<T>(problem, io, head / problem.heads, head % problem.heads, workspace).run();
   });
 }
 

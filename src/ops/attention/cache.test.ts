@@ -3,6 +3,7 @@ import { expectClose } from '../../../test/support/closeness.ts';
 import { describeOnEngines } from '../../../test/support/engines.ts';
 import { numbers } from '../../../test/support/numbers.ts';
 import { ShapeError } from '../../base/errors.ts';
+import type { DType } from '../../tensor/dtype.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { attention, attentionWithCache } from './op.ts';
 
@@ -16,18 +17,26 @@ function positions(values: readonly number[], channels: number, begin: number, e
 }
 
 describeOnEngines('attentionWithCache', (engine) => {
-  it.each([5, 16, 64])('gives in pieces what attention gives at once, d %i', (width) => {
+  // The same sums in another order, with scores up to about 10; 16-bit types round outputs and maybe probabilities.
+  it.each<[number, DType, number]>([
+    [5, 'f32', 5e-6],
+    [16, 'f32', 5e-6],
+    [64, 'f32', 5e-6],
+    [5, 'bf16', 2 ** -7],
+    [64, 'bf16', 2 ** -7],
+    [16, 'f16', 2 ** -10],
+  ])('gives in pieces what attention gives at once, d %i %s', (width, dtype, tolerance) => {
     const owner = engine();
     const channels = 3 * heads * width;
     const values = numbers({ shape: [batch, sequence, channels], key: 3, scale: 2 });
     const starts = Array.from({ length: batch * sequence }, (_, i) => (i % sequence >= 50 ? 50 : 0));
     owner.scope(() => {
-      const qkv = Tensor.from(owner, values, [batch, sequence, channels]);
+      const qkv = Tensor.from(owner, values, [batch, sequence, channels], { dtype });
       const allFirst = Tensor.from(owner, starts, [batch, sequence], { dtype: 'i32' });
       const expected = attention(qkv, { heads, firstKey: allFirst }).toArray();
       const cache = {
-        keys: Tensor.empty(owner, [batch, capacity, heads, width]),
-        values: Tensor.empty(owner, [batch, capacity, heads, width]),
+        keys: Tensor.empty(owner, [batch, capacity, heads, width], { dtype }),
+        values: Tensor.empty(owner, [batch, capacity, heads, width], { dtype }),
       };
       let position = 0;
       for (const count of [40, 1, 1, 2, 5, 1, 8, 30, 3, 1, 28]) {
@@ -35,11 +44,11 @@ describeOnEngines('attentionWithCache', (engine) => {
         const firstKey = Tensor.from(owner, positions(starts, 1, position, position + count), [batch, count], {
           dtype: 'i32',
         });
-        const input = Tensor.from(owner, piece, [batch, count, channels]);
+        const input = Tensor.from(owner, piece, [batch, count, channels], { dtype });
         const out = attentionWithCache(input, cache, { heads, position, firstKey });
         const part = positions(expected, heads * width, position, position + count);
-        // the same sums in another order, with scores up to about 10
-        expectClose(out.toArray(), part, 5e-6, `positions from ${position}`);
+        expect(out.dtype).toBe(qkv.dtype);
+        expectClose(out.toArray(), part, tolerance, `positions from ${position}`);
         position += count;
       }
       expect(position).toBe(sequence);

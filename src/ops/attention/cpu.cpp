@@ -13,12 +13,12 @@ static Attention problemOf(const int32_t* firstKey, int64_t batch, int64_t heads
           static_cast<uint64_t>(firstSample), sequence, headOffset};
 }
 
-extern "C" void attention_forward(const Context* context, const float* q, const float* k, const float* v, float* out,
-                                  float* logSumExp, const int32_t* firstKey, int64_t batch, int64_t heads, int64_t queries,
-                                  int64_t keys, int64_t offset, int64_t width, int64_t queryBatch, int64_t queryRow,
-                                  int64_t queryHead, int64_t keyBatch, int64_t keyRow, int64_t keyHead, float scale, int64_t causal,
-                                  float dropout, uint32_t seed, uint32_t site, int64_t firstSample, int64_t sequence,
-                                  int64_t headOffset) {
+template <class T>
+static void forward(const Context* context, const T* q, const T* k, const T* v, T* out, float* logSumExp, const int32_t* firstKey,
+                    int64_t batch, int64_t heads, int64_t queries, int64_t keys, int64_t offset, int64_t width, int64_t queryBatch,
+                    int64_t queryRow, int64_t queryHead, int64_t keyBatch, int64_t keyRow, int64_t keyHead, float scale,
+                    int64_t causal, float dropout, uint32_t seed, uint32_t site, int64_t firstSample, int64_t sequence,
+                    int64_t headOffset) {
   const Attention problem = problemOf(firstKey, batch, heads, queries, keys, offset, width, {queryBatch, queryRow, queryHead},
                                       {keyBatch, keyRow, keyHead}, scale, causal, dropout, seed, site, firstSample, sequence,
                                       headOffset);
@@ -27,28 +27,32 @@ extern "C" void attention_forward(const Context* context, const float* q, const 
   else
     attentionForwardTiles(context, problem, q, k, v, out, logSumExp);
 }
+VALUE_KERNEL(attention_forward, forward)
 
-extern "C" void attention_backward(const Context* context, const float* q, const float* k, const float* v, const float* out,
-                                   const float* logSumExp, const int32_t* firstKey, const float* dOut, float* dq, float* dk,
-                                   float* dv, int64_t accumulate, int64_t batch, int64_t heads, int64_t queries, int64_t keys,
-                                   int64_t offset, int64_t width, int64_t queryBatch, int64_t queryRow, int64_t queryHead,
-                                   int64_t keyBatch, int64_t keyRow, int64_t keyHead, float scale, int64_t causal, float dropout,
-                                   uint32_t seed, uint32_t site, int64_t firstSample, int64_t sequence, int64_t headOffset) {
+template <class T>
+static void backward(const Context* context, const T* q, const T* k, const T* v, const T* out, const float* logSumExp,
+                     const int32_t* firstKey, const T* dOut, T* dq, T* dk, T* dv, int64_t accumulate, int64_t batch, int64_t heads,
+                     int64_t queries, int64_t keys, int64_t offset, int64_t width, int64_t queryBatch, int64_t queryRow,
+                     int64_t queryHead, int64_t keyBatch, int64_t keyRow, int64_t keyHead, float scale, int64_t causal,
+                     float dropout, uint32_t seed, uint32_t site, int64_t firstSample, int64_t sequence, int64_t headOffset) {
   const Attention problem = problemOf(firstKey, batch, heads, queries, keys, offset, width, {queryBatch, queryRow, queryHead},
                                       {keyBatch, keyRow, keyHead}, scale, causal, dropout, seed, site, firstSample, sequence,
                                       headOffset);
-  attentionBackward(context, problem, {q, k, v, out, logSumExp, dOut, dq, dk, dv, accumulate != 0});
+  attentionBackward<T>(context, problem, {q, k, v, out, dOut, logSumExp, dq, dk, dv, accumulate != 0});
 }
+VALUE_KERNEL(attention_backward, backward)
 
-extern "C" void attention_append_to_cache(const Context* context, const float* qkv, float* keys, float* values, int64_t batch,
-                                          int64_t sequence, int64_t heads, int64_t width, int64_t position, int64_t capacity) {
+template <class T>
+static void appendToCache(const Context* context, const T* qkv, T* keys, T* values, int64_t batch, int64_t sequence,
+                          int64_t heads, int64_t width, int64_t position, int64_t capacity) {
   const int64_t rows = sequence * heads;  // of one sample
   parallelFor(context, batch * rows, 1 + 32768 / (width + 1), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      const float* from = qkv + i * 3 * width;
+      const T* from = qkv + i * 3 * width;
       const int64_t to = ((i / rows * capacity + position) * heads + i % rows) * width;
-      std::memcpy(keys + to, from + width, static_cast<size_t>(width) * sizeof(float));
-      std::memcpy(values + to, from + 2 * width, static_cast<size_t>(width) * sizeof(float));
+      std::memcpy(keys + to, from + width, static_cast<size_t>(width) * sizeof(T));
+      std::memcpy(values + to, from + 2 * width, static_cast<size_t>(width) * sizeof(T));
     }
   });
 }
+VALUE_KERNEL(attention_append_to_cache, appendToCache)

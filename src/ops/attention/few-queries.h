@@ -11,7 +11,8 @@ namespace attention {
 constexpr int64_t fewQueries = 4;
 
 // scores[j − begin] = scale · q · k_j in base 2, for keys [begin, end); returns the largest.
-inline float scoreKeys(const Attention& problem, const float* q, const float* keys, int64_t begin, int64_t end, float* scores) {
+template <class T>
+inline float scoreKeys(const Attention& problem, const T* q, const T* keys, int64_t begin, int64_t end, float* scores) {
   const float scale = problem.scale * log2e;
   float most = negativeInfinity;
   const auto put = [&](int64_t j, float sum) {
@@ -20,13 +21,14 @@ inline float scoreKeys(const Attention& problem, const float* q, const float* ke
   };
   int64_t j = begin;
   for (; j + 4 <= end; j += 4) {
-    const float *k0 = keys + j * problem.key.row, *k1 = k0 + problem.key.row, *k2 = k1 + problem.key.row, *k3 = k2 + problem.key.row;
+    const T *k0 = keys + j * problem.key.row, *k1 = k0 + problem.key.row, *k2 = k1 + problem.key.row, *k3 = k2 + problem.key.row;
     float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
     for (int64_t c = 0; c < problem.width; ++c) {
-      s0 += q[c] * k0[c];
-      s1 += q[c] * k1[c];
-      s2 += q[c] * k2[c];
-      s3 += q[c] * k3[c];
+      const float x = q[c];
+      s0 += x * k0[c];
+      s1 += x * k1[c];
+      s2 += x * k2[c];
+      s3 += x * k3[c];
     }
     put(j, s0);
     put(j + 1, s1);
@@ -35,7 +37,7 @@ inline float scoreKeys(const Attention& problem, const float* q, const float* ke
   }
   for (; j < end; ++j) {
     float sum = 0;
-    for (int64_t c = 0; c < problem.width; ++c) sum += q[c] * keys[j * problem.key.row + c];
+    for (int64_t c = 0; c < problem.width; ++c) sum += static_cast<float>(q[c]) * keys[j * problem.key.row + c];
     put(j, sum);
   }
   return most;
@@ -55,27 +57,33 @@ inline float exponentials(float* scores, int64_t count, float most) {
   return total;
 }
 
-inline void attentionForwardFewQueries(const Context* context, const Attention& problem, const float* q, const float* k,
-                                       const float* v, float* out, float* logSumExp) {
+template <class T>
+inline void attentionForwardFewQueries(const Context* context, const Attention& problem, const T* q, const T* k, const T* v, T* out,
+                                       float* logSumExp) {
   const int64_t heads = problem.batch * problem.heads, work = problem.queries * problem.keys * problem.width;
   parallelFor(context, heads, 1 + 50000 / (work + 1), [&](int64_t begin, int64_t end, int) {
-    float* scores = reserveWorkspace(problem.keys + lanes);
+    float* sums = reserveWorkspace(problem.width + problem.keys + lanes);
+    float* scores = sums + problem.width;
     for (int64_t head = begin; head < end; ++head) {
       const int64_t b = head / problem.heads, h = head % problem.heads;
       for (int64_t i = 0; i < problem.queries; ++i) {
         const int64_t first = problem.firstVisible(b, i), count = std::max<int64_t>(0, problem.lastVisible(i) + 1 - first);
-        float* to = out + problem.outputAt(b, h, i);
-        std::fill_n(to, problem.width, 0.0f);
+        T* to = out + problem.outputAt(b, h, i);
         float& statistic = logSumExp[problem.statisticAt(b, h, i)];
         statistic = negativeInfinity;
-        if (count == 0) continue;
+        if (count == 0) {
+          std::fill_n(to, problem.width, static_cast<T>(0.0f));
+          continue;
+        }
         const float most = scoreKeys(problem, q + problem.queryAt(b, h, i), k + problem.keyAt(b, h, 0), first, first + count, scores);
         const float total = exponentials(scores, count, most);
+        std::fill_n(sums, problem.width, 0.0f);
         for (int64_t j = 0; j < count; ++j) {
           const float p = scores[j] / total;
-          const float* row = v + problem.keyAt(b, h, first + j);
-          for (int64_t c = 0; c < problem.width; ++c) to[c] += p * row[c];
+          const T* row = v + problem.keyAt(b, h, first + j);
+          for (int64_t c = 0; c < problem.width; ++c) sums[c] += p * row[c];
         }
+        for (int64_t c = 0; c < problem.width; ++c) to[c] = static_cast<T>(sums[c]);
         statistic = most * ln2 + __builtin_logf(total);
       }
     }

@@ -26,12 +26,14 @@ class ForwardTile {
   }
 
   // Takes over the keys and values of a head; those from `end` on stay unread.
-  void loadKeys(const float* k, const float* v, int64_t end) {
+  template <class T>
+  void loadKeys(const T* k, const T* v, int64_t end) {
     packPanels(k, problem_.key.row, end, problem_.width, tileRows, keys_);
     copyRows(v, problem_.key.row, end, problem_.width, padded_, values_);
   }
 
-  void run(int64_t b, int64_t h, int64_t queryBegin, const float* q, float* out, float* logSumExp) {
+  template <class T>
+  void run(int64_t b, int64_t h, int64_t queryBegin, const T* q, T* out, float* logSumExp) {
     const QueryTile tile(problem_, b, queryBegin);
     packPanels(q + problem_.queryAt(b, h, queryBegin), problem_.query.row, tile.count, problem_.width, tileColumns, queries_);
     scaleAll(queries_, tileSize * problem_.width, problem_.scale * log2e);
@@ -122,21 +124,23 @@ class ForwardTile {
     }
   }
 
-  void finish(const QueryTile& tile, int64_t b, int64_t h, float* out, float* logSumExp) const {
+  template <class T>
+  void finish(const QueryTile& tile, int64_t b, int64_t h, T* out, float* logSumExp) const {
     for (int64_t i = 0; i < tile.count; ++i) {
       const int64_t query = tile.begin + i;
       const float total = totals_[i];
       const float factor = total == 0.0f ? 0.0f : problem_.dropout.scale / total;
-      float* to = out + problem_.outputAt(b, h, query);
-      for (int64_t c = 0; c < problem_.width; ++c) to[c] = sums_[i * padded_ + c] * factor;
+      T* to = out + problem_.outputAt(b, h, query);
+      for (int64_t c = 0; c < problem_.width; ++c) to[c] = static_cast<T>(sums_[i * padded_ + c] * factor);
       logSumExp[problem_.statisticAt(b, h, query)] = maxima_[i] * ln2 + __builtin_logf(total);
     }
   }
 };
 
 // Heads are shared out over the threads, and where there are few of them also their tiles of queries.
-inline void attentionForwardTiles(const Context* context, const Attention& problem, const float* q, const float* k, const float* v,
-                                  float* out, float* logSumExp) {
+template <class T>
+inline void attentionForwardTiles(const Context* context, const Attention& problem, const T* q, const T* k, const T* v, T* out,
+                                  float* logSumExp) {
   const int64_t tiles = (problem.queries + tileSize - 1) / tileSize, heads = problem.batch * problem.heads;
   const int64_t wantedChunks = heads >= 2 * context->threads ? 1 : (4 * context->threads + heads - 1) / heads;
   const int64_t chunkTiles = std::max<int64_t>(2, tiles / wantedChunks), chunks = (tiles + chunkTiles - 1) / chunkTiles;

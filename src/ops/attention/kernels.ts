@@ -11,7 +11,7 @@ import { referenceBackward, referenceForward } from './reference.ts';
  */
 export const attentionForward = defineKernel(
   'attention_forward',
-  ['floats', 'floats', 'floats', 'floats', 'floats', 'ids?', ...problemParameters],
+  ['values', 'values', 'values', 'values', 'floats', 'ids?', ...problemParameters],
   (q, k, v, out, logSumExp, firstKey, ...problem) =>
     referenceForward(problemOf(problem), { q, k, v, out, logSumExp, firstKey }),
 );
@@ -20,8 +20,8 @@ export const attentionForward = defineKernel(
 export const attentionBackward = defineKernel(
   'attention_backward',
   [
-    ...(['floats', 'floats', 'floats', 'floats', 'floats', 'ids?'] as const), // as in the forward kernel
-    ...(['floats', 'floats', 'floats', 'floats', 'int'] as const), // dOut, dq, dk, dv, accumulate
+    ...(['values', 'values', 'values', 'values', 'floats', 'ids?'] as const), // as in the forward kernel
+    ...(['values', 'values', 'values', 'values', 'int'] as const), // dOut, dq, dk, dv, accumulate
     ...problemParameters,
   ],
   (q, k, v, out, logSumExp, firstKey, dOut, dq, dk, dv, accumulate, ...problem) =>
@@ -35,7 +35,7 @@ export const attentionBackward = defineKernel(
 /** Copies the keys and values of qkv [b, s, n, 3, d] into keys and values [b, S, n, d] from `position` on. */
 export const appendToCache = defineKernel(
   'attention_append_to_cache',
-  ['floats', 'floats', 'floats', 'int', 'int', 'int', 'int', 'int', 'int'],
+  ['values', 'values', 'values', 'int', 'int', 'int', 'int', 'int', 'int'],
   (qkv, keys, values, batch, sequence, heads, width, position, capacity) => {
     for (let b = 0; b < batch; b++) {
       for (let i = 0; i < sequence * heads; i++) {

@@ -172,7 +172,7 @@ export function attentionWithCache(qkv: Tensor, cache: AttentionCache, options: 
     key: { batch: capacity * heads * width, row: heads * width, head: width },
     sequence: capacity,
   });
-  const out = Tensor.empty(engine, [batch, sequence, heads * width]);
+  const out = Tensor.empty(engine, [batch, sequence, heads * width], { dtype: qkv.dtype });
   using logSumExp = Tensor.empty(engine, [batch, heads, sequence], { kind: 'workspace' });
   attentionForward(engine, qkv, cache.keys, cache.values, out, logSumExp, firstKey, ...problem);
   return out;

@@ -12,17 +12,23 @@ const attentionCase = (batch: number, heads: number, sequence: number): Operator
 });
 
 describe('attention on the cpu engine', () => {
-  it.skipIf(noCpuEngine).each([
-    [1, 1, 500],
-    [3, 5, 140],
-  ])('gives the same bits on every run and thread count: b %i, n %i, s %i', async (batch, heads, sequence) => {
-    const test = attentionCase(batch, heads, sequence);
-    const outcomes = [];
-    for (const threads of [1, 2, 3, 3]) {
-      using engine = await cpuEngine({ threads });
-      outcomes.push(evaluate(engine, test));
-    }
-    const [first, ...others] = outcomes;
-    for (const outcome of others) expect(outcome).toEqual(first);
-  });
+  it.skipIf(noCpuEngine).each<[number, number, number, 'f32' | 'bf16']>([
+    [1, 1, 500, 'f32'],
+    [3, 5, 140, 'f32'],
+    [1, 1, 500, 'bf16'],
+    [3, 5, 140, 'bf16'],
+  ])(
+    'gives the same bits on every run and thread count: b %i, n %i, s %i %s',
+    async (batch, heads, sequence, dtype) => {
+      const test = attentionCase(batch, heads, sequence);
+      const options = dtype === 'f32' ? {} : { halves: { dtype } };
+      const outcomes = [];
+      for (const threads of [1, 2, 3, 3]) {
+        using engine = await cpuEngine({ threads });
+        outcomes.push(evaluate(engine, test, options));
+      }
+      const [first, ...others] = outcomes;
+      for (const outcome of others) expect(outcome).toEqual(first);
+    },
+  );
 });

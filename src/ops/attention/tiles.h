@@ -1,6 +1,8 @@
 // Score tiles: 96 keys × 96 queries, transposed (each row a key, queries along the vector lanes). So the softmax needs no sums
 // across lanes, and the tile serves as it lies as the left operand of every product that follows.
 #pragma once
+#include <type_traits>
+#include "elements.h"
 #include "gemm-pack.h"
 #include "problem.h"
 #include "tile-math.h"
@@ -14,18 +16,32 @@ constexpr int keyPanels = tileSize / tileRows, queryPanels = tileSize / tileColu
 
 inline int64_t roundUp(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
-// Rows [first, first + count) of a strided matrix, as rows padded with zeros to `padded` columns.
-inline void copyRows(const float* from, int64_t stride, int64_t count, int64_t width, int64_t padded, float* to) {
+// `count` rows of a strided matrix as float32, padded with zeros to `padded` columns.
+template <class T>
+inline void copyRows(const T* from, int64_t stride, int64_t count, int64_t width, int64_t padded, float* to) {
   for (int64_t r = 0; r < count; ++r) {
     for (int64_t c = 0; c < width; ++c) to[r * padded + c] = from[r * stride + c];
     for (int64_t c = width; c < padded; ++c) to[r * padded + c] = 0.0f;
   }
 }
 
-// Panels [width][panelRows] of `count` strided rows, up to a whole tile, zeros after the last row.
-inline void packPanels(const float* from, int64_t stride, int64_t count, int64_t width, int64_t panelRows, float* to) {
-  for (int64_t r = 0; r < roundUp(count, tileSize); r += panelRows)
-    packAcross(from + r * stride, stride, std::max<int64_t>(0, std::min(panelRows, count - r)), panelRows, width, to + r * width);
+// Panels [width][panelRows] of `count` strided rows as float32, up to a whole tile, zeros after the last row.
+template <class T>
+inline void packPanels(const T* from, int64_t stride, int64_t count, int64_t width, int64_t panelRows, float* to) {
+  for (int64_t r = 0; r < roundUp(count, tileSize); r += panelRows) {
+    const int64_t used = std::max<int64_t>(0, std::min(panelRows, count - r));
+    if constexpr (std::is_same_v<T, float>) {
+      packAcross(from + r * stride, stride, used, panelRows, width, to + r * width);
+    } else {
+      constexpr int64_t step = 64;
+      float rows[tileSize * step];  // widened first, so that one transposition serves all types
+      for (int64_t begin = 0; begin < width; begin += step) {
+        const int64_t depth = std::min(step, width - begin);
+        copyRows(from + r * stride + begin, stride, used, depth, depth, rows);
+        packAcross(rows, depth, used, panelRows, depth, to + r * width + begin * panelRows);
+      }
+    }
+  }
 }
 
 inline void scaleAll(float* x, int64_t count, float factor) {
