@@ -78,11 +78,11 @@ async function threadFlagsOf({ command }: Compiler, onSerial?: (notice: string) 
 export interface CompileRequest {
   /** First word of the file's name in the cache; "kernels" where not given. */
   readonly name?: string;
-  /** C++ files; each becomes one object. */
+  /** C++ files; each becomes one object, made again only when it or a file that it includes changes. */
   readonly sources: readonly string[];
-  /** Files that the sources include; part of the cache's key. */
-  readonly headers: readonly string[];
   readonly includeFolders: readonly string[];
+  /** Headers of other libraries, which sources include by <name>: part of the cache's key. */
+  readonly foreignHeaders?: readonly string[];
   /** Flags after ours, which they override; part of the cache's key. */
   readonly compileFlags?: readonly string[];
   /** Flags after the objects: libraries of others, and where they lie; part of the cache's key. */
@@ -105,31 +105,34 @@ export async function compileLibrary(compiler: Compiler, request: CompileRequest
   const threadFlags = await threadFlagsOf(compiler, request.onSerial);
   const flags = [...commonFlags, processorFlag, ...threadFlags, ...(request.compileFlags ?? [])];
   const libraries = request.linkFlags ?? [];
-  const hash = createHash('sha256').update(
-    JSON.stringify([compiler, flags, [...linkFlags, ...libraries], processorKind()]),
-  );
-  for (const file of [...request.sources, ...request.headers].toSorted()) hash.update(readFileSync(file)).update('\0');
+  const foreign = request.foreignHeaders ?? [];
+  const objects = request.sources.map((source) => {
+    const files = [...withIncludes(source, request.includeFolders), ...foreign];
+    const contents = files.map((file) => readFileSync(file, 'utf8'));
+    const key = keyOf([compiler, flags, processorKind(), contents]);
+    return { source, key, object: join(cacheFolder(), 'objects', `${basename(source)}-${key}.o`) };
+  });
+  const key = keyOf([compiler, linkFlags, libraries, objects.map((object) => object.key)]);
   const extension = process.platform === 'darwin' ? 'dylib' : 'so';
-  const key = hash.digest('hex').slice(0, 24);
   const target = join(cacheFolder(), `${request.name ?? 'kernels'}-${key}.${extension}`);
   if (existsSync(target)) return target;
 
-  request.onCompile?.(compiler, request.sources.length);
+  const waiting = objects.filter(({ object }) => !existsSync(object));
+  request.onCompile?.(compiler, waiting.length);
   let workFolder: string;
   try {
-    mkdirSync(dirname(target), { recursive: true });
+    mkdirSync(join(dirname(target), 'objects'), { recursive: true });
     workFolder = mkdtempSync(join(dirname(target), 'compile-'));
   } catch (error) {
     throw fileError(`cannot use the cache folder ${dirname(target)} (MEGATRON_CACHE_DIR chooses another)`, error);
   }
   try {
     const includes = request.includeFolders.map((folder) => `-I${folder}`);
-    const objects = request.sources.map((source, index) => ({ source, object: join(workFolder, `${index}.o`) }));
-    const waiting = [...objects];
     const worker = async (): Promise<void> => {
       for (let next = waiting.shift(); next; next = waiting.shift()) {
-        const values = [...flags, ...includes, '-c', next.source, '-o', next.object];
-        await compile(compiler, values, next.source, request.remedy);
+        const made = join(workFolder, basename(next.object));
+        await compile(compiler, [...flags, ...includes, '-c', next.source, '-o', made], next.source, request.remedy);
+        renameSync(made, next.object);
       }
     };
     await Promise.all(Array.from({ length: Math.min(4, cpus().length) }, worker));
@@ -142,6 +145,21 @@ export async function compileLibrary(compiler: Compiler, request: CompileRequest
   } finally {
     rmSync(workFolder, { recursive: true, force: true });
   }
+}
+
+const keyOf = (parts: readonly unknown[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24);
+
+/** A source and all files that it includes by "name", in the order of their first mention. */
+function withIncludes(source: string, folders: readonly string[]): string[] {
+  const files = [source];
+  for (const file of files) {
+    for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(/^\s*#\s*include\s*"([^"]+)"/gm)) {
+      const found = [dirname(file), ...folders].map((folder) => join(folder, name)).find((path) => existsSync(path));
+      if (found && !files.includes(found)) files.push(found);
+    }
+  }
+  return files;
 }
 
 async function compile(

@@ -59,12 +59,13 @@ export async function openShim(installation: MpiInstallation, notify?: (message:
     });
   }
   const folder = fileURLToPath(new URL('shim', import.meta.url));
+  const elements = fileURLToPath(new URL('../../ops/native', import.meta.url)); // 16-bit floats, as in the kernels
   const path = await compileLibrary(compiler, {
     name: 'mpi',
     sources: findFiles(folder, /\.cpp$/),
     // the header of MPI belongs to the key: an upgrade may change its constants
-    headers: [...findFiles(folder, /\.h$/), ...(installation.header === undefined ? [] : [installation.header])],
-    includeFolders: [folder],
+    foreignHeaders: installation.header === undefined ? [] : [installation.header],
+    includeFolders: [folder, elements],
     // The old C++ bindings would want another library. Sums must stay in rank order.
     compileFlags: [
       ...['-DOMPI_SKIP_MPICXX', '-DMPICH_SKIP_MPICXX', '-fno-associative-math', '-fsigned-zeros'],

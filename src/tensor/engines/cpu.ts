@@ -65,7 +65,6 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
   }
   const path = await compileLibrary(compiler, {
     sources: kernelFolders.flatMap((folder) => findFiles(folder, /\.cpp$/)),
-    headers: kernelFolders.flatMap((folder) => findFiles(folder, /\.h$/)),
     includeFolders: [`${operatorsFolder}/native`],
     onCompile: ({ version }: Compiler, files) =>
       options.notify?.(`compiling ${files} kernel files once with ${version} …`),
