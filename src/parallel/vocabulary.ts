@@ -67,9 +67,11 @@ export class VocabParallelEmbedding {
     if (this.#group.size === 1) return own;
     using part = own; // [tokens, rows]
     const [rows, tokens] = [lastOf(part.shape), rowsOf(part.shape)];
-    using parts = Tensor.empty(part.engine, [this.#group.size, tokens, rows], { kind: 'workspace' });
+    using parts = Tensor.empty(part.engine, [this.#group.size, tokens, rows], { kind: 'workspace', dtype: part.dtype });
     this.#group.allGather(part, parts);
-    const all = Tensor.empty(part.engine, [...hidden.shape.slice(0, -1), this.#group.size * rows]);
+    const all = Tensor.empty(part.engine, [...hidden.shape.slice(0, -1), this.#group.size * rows], {
+      dtype: part.dtype,
+    });
     for (let rank = 0; rank < this.#group.size; rank++) {
       for (let token = 0; token < tokens; token++) {
         const source = (rank * tokens + token) * rows;
@@ -130,6 +132,7 @@ export function vocabParallelCrossEntropy(
     name: 'vocabParallelCrossEntropy',
     inputs: [logits],
     shape: labels.shape,
+    dtype: engine.floatType,
     saved: [logits, labels, statistics],
     forward: (loss) => {
       using maximum = Tensor.empty(engine, [rows], { kind: 'workspace' });

@@ -5,6 +5,7 @@ import {
   expectAccumulates,
   expectAgreesWithExact,
   expectFiniteDifferences,
+  expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { ShapeError } from '../../base/errors.ts';
@@ -43,6 +44,8 @@ describeOnEngines('add', (engine) => {
     expectAgreesWithExact(engine(), addCase(shape), tolerances);
     expectAgreesWithExact(engine(), addCase(shape, 1e4), tolerances);
   });
+
+  it('takes activations of 16 bits', () => expectHalvesAgree(engine(), addCase([3, 17])));
 
   it('adds to gradients that are there', () => {
     expectAccumulates(engine(), addCase([17]));

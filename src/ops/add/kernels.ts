@@ -3,6 +3,6 @@
 import { defineKernel } from '../../tensor/kernel.ts';
 
 /** y = a + b. */
-export const addForward = defineKernel('add_forward', ['floats', 'floats', 'floats', 'int'], (a, b, y, size) => {
+export const addForward = defineKernel('add_forward', ['values', 'values', 'values', 'int'], (a, b, y, size) => {
   for (let i = 0; i < size; i++) y[i] = (a[i] as number) + (b[i] as number);
 });

@@ -7,6 +7,7 @@ import {
   expectAccumulates,
   expectAgreesWithExact,
   expectFiniteDifferences,
+  expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { Tape } from '../../autograd/tape.ts';
@@ -90,6 +91,10 @@ describeOnEngines('crossEntropy', (engine) => {
         apply: ({ logits }, on) => crossEntropy(logits as Tensor, labelsOf(on, 2, 17)),
       });
     expect(run(1e4)).toEqual(run(0));
+  });
+
+  it('takes logits of 16 bits', () => {
+    expectHalvesAgree(engine(), crossEntropyCase(5, 65, { entries: 60, unlabelled: 2 }));
   });
 
   it('adds to gradients that are there', () => expectAccumulates(engine(), crossEntropyCase(3, 17)));

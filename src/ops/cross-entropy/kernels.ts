@@ -10,7 +10,7 @@ import { defineKernel } from '../../tensor/kernel.ts';
  */
 export const crossEntropyForward = defineKernel(
   'cross_entropy_forward',
-  ['floats', 'ids', 'floats', 'floats', 'int', 'int', 'int'],
+  ['values', 'ids', 'floats', 'floats', 'int', 'int', 'int'],
   (logits, labels, loss, statistics, rows, entries, stride) => {
     for (let row = 0; row < rows; row++) {
       const start = row * stride;
@@ -29,7 +29,7 @@ export const crossEntropyForward = defineKernel(
 /** maximum[row] = the largest of logits[row, :entries]: the first part of a loss whose columns are split over ranks. */
 export const crossEntropyMaximum = defineKernel(
   'cross_entropy_maximum',
-  ['floats', 'floats', 'int', 'int', 'int'],
+  ['values', 'floats', 'int', 'int', 'int'],
   (logits, maximum, rows, entries, stride) => {
     for (let row = 0; row < rows; row++) {
       let largest = -Infinity;
@@ -45,7 +45,7 @@ export const crossEntropyMaximum = defineKernel(
  */
 export const crossEntropySums = defineKernel(
   'cross_entropy_sums',
-  ['floats', 'ids', 'floats', 'floats', 'int', 'int', 'int', 'int'],
+  ['values', 'ids', 'floats', 'floats', 'int', 'int', 'int', 'int'],
   (logits, labels, maximum, sums, rows, entries, stride, firstEntry) => {
     for (let row = 0; row < rows; row++) {
       const start = row * stride;
@@ -65,7 +65,7 @@ export const crossEntropySums = defineKernel(
  */
 export const crossEntropyBackward = defineKernel(
   'cross_entropy_backward',
-  ['floats', 'ids', 'floats', 'floats', 'int', 'int', 'int', 'int', 'int'],
+  ['values', 'ids', 'floats', 'floats', 'int', 'int', 'int', 'int', 'int'],
   (logits, labels, statistics, dLoss, rows, entries, stride, firstEntry, vocabulary) => {
     for (let row = 0; row < rows; row++) {
       const start = row * stride;

@@ -33,6 +33,7 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
     name: 'crossEntropy',
     inputs: [logits],
     shape: labels.shape,
+    dtype: engine.floatType,
     saved: [logits, labels, statistics],
     forward: (loss) => crossEntropyForward(engine, logits, labels, loss, statistics, rows, entries, stride),
     backward: (dLoss, gradients) => {

@@ -7,6 +7,7 @@ import {
   expectAccumulates,
   expectAgreesWithExact,
   expectFiniteDifferences,
+  expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { ShapeError, UsageError } from '../../base/errors.ts';
@@ -90,6 +91,13 @@ describeOnEngines('dropout', (engine) => {
       }
     },
   );
+
+  it('takes activations of 16 bits', () => {
+    for (const at of [place, { ...place, probability: 0 }]) {
+      expectHalvesAgree(engine(), dropoutCase([3, 17], at));
+      expectHalvesAgree(engine(), biasCase([2, 3, 65], at), { floats: ['bias'] });
+    }
+  });
 
   it('adds to gradients that are there', () => {
     for (const at of [place, none]) {

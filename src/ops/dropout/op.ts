@@ -55,7 +55,7 @@ export function dropout(x: Tensor, at: DropoutAt): Tensor {
  * residual + dropout(x + bias): the tail of each half of a transformer layer, in one pass.
  *
  * @param x [b, ..., h]
- * @param bias [h]
+ * @param bias [h], of the float type
  * @param residual the shape of x
  * @returns the shape of x
  */
@@ -86,7 +86,7 @@ export function biasDropoutAdd(x: Tensor, bias: Tensor | undefined, residual: Te
         firstSample,
       ),
     backward: (dy, gradients) => {
-      using masked = probability === 0 ? undefined : Tensor.empty(engine, x.shape);
+      using masked = probability === 0 ? undefined : Tensor.empty(engine, x.shape, { dtype: x.dtype });
       if (masked) dropoutApply(engine, dy, masked, samples, elements, probability, seed, site, firstSample, 0);
       const dx = masked ?? dy;
       if (bias) {

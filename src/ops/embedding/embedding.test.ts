@@ -7,6 +7,7 @@ import {
   expectAccumulates,
   expectAgreesWithExact,
   expectFiniteDifferences,
+  expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { DataError, ShapeError } from '../../base/errors.ts';
@@ -53,6 +54,9 @@ describeOnEngines('embedding', (engine) => {
   ])('agrees with float64 for ids %j in [%i, %i]', (shape, entries, width) => {
     expectAgreesWithExact(engine(), embeddingCase(shape, entries, width), tolerances);
   });
+
+  it('looks up in a table of 16 bits', () =>
+    expectHalvesAgree(engine(), embeddingCase([3, 17], 11, 65), { weights: ['table'] }));
 
   it('adds to gradients that are there', () => expectAccumulates(engine(), embeddingCase([7], 5, 3)));
 

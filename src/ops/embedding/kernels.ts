@@ -8,7 +8,7 @@ import { defineKernel } from '../../tensor/kernel.ts';
  */
 export const embeddingForward = defineKernel(
   'embedding_forward',
-  ['ids', 'floats', 'floats', 'int', 'int', 'int', 'int'],
+  ['ids', 'values', 'values', 'int', 'int', 'int', 'int'],
   (ids, table, y, rows, width, first, entries) => {
     for (let row = 0; row < rows; row++) {
       const entry = (ids[row] as number) - first;
@@ -21,7 +21,7 @@ export const embeddingForward = defineKernel(
 /** dTable[ids[row] − first, :] += dy[row, :] where that row is in it, in order, so that the sums are the same on every run. */
 export const embeddingBackward = defineKernel(
   'embedding_backward',
-  ['ids', 'floats', 'floats', 'int', 'int', 'int', 'int'],
+  ['ids', 'values', 'floats', 'int', 'int', 'int', 'int'],
   (ids, dy, dTable, rows, width, first, entries) => {
     for (let row = 0; row < rows; row++) {
       const entry = (ids[row] as number) - first;

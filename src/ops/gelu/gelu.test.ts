@@ -5,6 +5,7 @@ import {
   expectAccumulates,
   expectAgreesWithExact,
   expectFiniteDifferences,
+  expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { Tensor } from '../../tensor/tensor.ts';
@@ -55,6 +56,8 @@ describeOnEngines('gelu', (engine) => {
     it.each([[[1]], [[7]], [[17]], [[5, 257]], [[3, 16411]]])('agrees with float64 at %j', (shape) => {
       expectAgreesWithExact(engine(), geluCase(form, shape), tolerances);
     });
+
+    it('takes activations of 16 bits', () => expectHalvesAgree(engine(), geluCase(form, [3, 17])));
 
     it('adds to gradients that are there', () => expectAccumulates(engine(), geluCase(form, [17])));
 

@@ -43,14 +43,14 @@ export function geluDerivative(x: number, form: number): number {
 }
 
 /** y = gelu(x), element by element. */
-export const geluForward = defineKernel('gelu_forward', ['floats', 'floats', 'int', 'int'], (x, y, size, form) => {
+export const geluForward = defineKernel('gelu_forward', ['values', 'values', 'int', 'int'], (x, y, size, form) => {
   for (let i = 0; i < size; i++) y[i] = gelu(x[i] as number, form);
 });
 
 /** dx = dy · gelu′(x), added to dx when the last argument is 1. dx may be dy. */
 export const geluBackward = defineKernel(
   'gelu_backward',
-  ['floats', 'floats', 'floats', 'int', 'int', 'int'],
+  ['values', 'values', 'values', 'int', 'int', 'int'],
   (dy, x, dx, size, form, accumulate) => {
     for (let i = 0; i < size; i++) {
       const value = (dy[i] as number) * geluDerivative(x[i] as number, form);

@@ -5,6 +5,7 @@ import {
   expectAccumulates,
   expectAgreesWithExact,
   expectFiniteDifferences,
+  expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { ShapeError } from '../../base/errors.ts';
@@ -37,6 +38,8 @@ describeOnEngines('weightedSum', (engine) => {
     expectAgreesWithExact(engine(), weightedSumCase(shape), tolerances);
     expectAgreesWithExact(engine(), weightedSumCase(shape, 1e4), tolerances);
   });
+
+  it('takes activations of 16 bits', () => expectHalvesAgree(engine(), weightedSumCase([3, 17])));
 
   it('adds to gradients that are there', () => expectAccumulates(engine(), weightedSumCase([17])));
 
