@@ -4,9 +4,12 @@ import { isMainThread } from 'node:worker_threads';
 import koffi from 'koffi';
 import { EngineError, messageOf } from '../base/errors.ts';
 
-/** The value types that cross the border. Pointers are bigint addresses, typed arrays or null. */
-export type NativeType = 'void' | 'pointer' | 'int32' | 'uint32' | 'int64' | 'float' | 'double' | 'string';
-export type NativeValue = number | bigint | string | null | ArrayBufferView;
+/**
+ * The value types that cross the border. Pointers are bigint addresses, typed arrays or null; `bytes128` is a struct of 128
+ * bytes that is passed by value.
+ */
+export type NativeType = keyof typeof koffiTypes;
+export type NativeValue = number | bigint | string | null | ArrayBufferView | { readonly bytes: Uint8Array };
 export type NativeFunction = (...values: NativeValue[]) => unknown;
 
 export interface NativeLibrary {
@@ -21,7 +24,7 @@ export interface NativeLibrary {
   bindTable(name: string, count: number, result: NativeType, parameters: readonly NativeType[]): NativeFunction[];
 }
 
-const koffiTypes: Record<NativeType, string> = {
+const koffiTypes = {
   void: 'void',
   pointer: 'void *',
   int32: 'int32_t',
@@ -30,7 +33,8 @@ const koffiTypes: Record<NativeType, string> = {
   float: 'float',
   double: 'double',
   string: 'const char *',
-};
+  bytes128: koffi.struct({ bytes: koffi.array('uint8_t', 128) }),
+} as const;
 
 // koffi runs native code on a stack of its own, 2 MiB by default; JIT compilers inside oneDNN and CUDA need more.
 // It must be set before the first library is opened in this thread.
@@ -40,10 +44,14 @@ koffi.config({ ...koffi.config(), sync_stack_size: 16 * 1024 * 1024, async_stack
  * Opens a shared library.
  *
  * @param options global: its symbols, and those of the libraries it needs, serve libraries that are opened later; for
- *   libraries that load plug-ins.
+ *   libraries that load plug-ins. permanent: never unloaded, for libraries that keep threads or state until the process ends.
  * @throws EngineError with the loader's words.
  */
-export function openLibrary(path: string, options: { readonly global?: boolean } = {}): NativeLibrary {
+export function openLibrary(
+  path: string,
+  options: { readonly global?: boolean; readonly permanent?: boolean } = {},
+): NativeLibrary {
+  if (options.permanent) keepLoaded(path); // what fails here fails again below, with the loader's words
   let library: ReturnType<typeof koffi.load>;
   try {
     library = koffi.load(path, { global: options.global ?? false });
@@ -82,6 +90,12 @@ export function viewMemory(address: bigint, bytes: number): ArrayBuffer {
   return koffi.view(address, bytes) as ArrayBuffer;
 }
 
+/** Address of the first byte. JavaScript does not move what is longer than 64 bytes, so it holds while the array lives. */
+export const addressOf = (bytes: ArrayBufferView): bigint => koffi.address(bytes);
+
+/** The text of UTF-8 bytes that end with 0. */
+export const textAt = (address: bigint): string => koffi.decode(address, 'char', -1) as string;
+
 const systemLibrary = process.platform === 'darwin' ? '/usr/lib/libSystem.B.dylib' : 'libc.so.6';
 
 /**
@@ -107,11 +121,15 @@ const RTLD_NODELETE = process.platform === 'darwin' ? 0x80 : 0x1000;
  * @returns undefined when the library or the symbol is not there.
  */
 export function permanentSymbol(path: string, symbol: string): bigint | undefined {
-  const system = koffi.load(systemLibrary);
-  const open = system.func('dlopen', 'void *', ['const char *', 'int']);
-  const find = system.func('dlsym', 'void *', ['void *', 'const char *']);
-  const handle = open(path, RTLD_NOW | RTLD_NODELETE) as bigint | null;
+  const find = koffi.load(systemLibrary).func('dlsym', 'void *', ['void *', 'const char *']);
+  const handle = keepLoaded(path);
   if (!handle) return undefined;
   const address = find(handle, symbol) as bigint | null;
   return address ? address : undefined;
+}
+
+/** Opens a library so that it is never unloaded. @returns its handle, or undefined where it cannot be opened. */
+function keepLoaded(path: string): bigint | undefined {
+  const open = koffi.load(systemLibrary).func('dlopen', 'void *', ['const char *', 'int']);
+  return (open(path, RTLD_NOW | RTLD_NODELETE) as bigint | null) ?? undefined;
 }

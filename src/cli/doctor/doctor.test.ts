@@ -1,8 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { cudaFolders } from './components.ts';
 import { chooseEngine, examine } from './examine.ts';
 import type { Component } from './findings.ts';
 import { measureMatrixRate } from './matrix-rate.ts';
@@ -133,21 +129,6 @@ describe('programs', () => {
     expect(await firstLineOf(process.execPath)).toBe(`v${process.versions.node}`);
     expect(await outputOf('no-such-program-anywhere', [])).toBeUndefined();
     expect(await outputOf(process.execPath, ['-e', 'process.exit(3)'])).toBeUndefined();
-  });
-});
-
-describe('cudaFolders', () => {
-  it("finds the libraries of a Python environment's packages", () => {
-    const home = mkdtempSync(join(tmpdir(), 'megatron-doctor-'));
-    try {
-      const lib = join(home, 'lib', 'python3.11', 'site-packages', 'nvidia', 'cublas', 'lib');
-      mkdirSync(lib, { recursive: true });
-      const folders = cudaFolders({ VIRTUAL_ENV: home, CUDA_HOME: '/opt/cuda' });
-      expect(folders).toContain(lib);
-      expect(folders).toContain('/opt/cuda/lib64');
-    } finally {
-      rmSync(home, { recursive: true });
-    }
   });
 });
 

@@ -1,0 +1,160 @@
+/** cuBLASLt: matrix products on the GPU, each problem described once and its algorithm kept. */
+
+import { openLibrary } from '../native.ts';
+import { bindChecked, type CheckedFunctions, cudaError, Out, type StatusWords } from './status.ts';
+
+const signatures = {
+  cublasLtCreate: ['pointer'],
+  cublasLtDestroy: ['pointer'],
+  cublasLtMatmulDescCreate: ['pointer', 'int32', 'int32'],
+  cublasLtMatmulDescDestroy: ['pointer'],
+  cublasLtMatmulDescSetAttribute: ['pointer', 'int32', 'pointer', 'int64'],
+  cublasLtMatrixLayoutCreate: ['pointer', 'int32', 'int64', 'int64', 'int64'],
+  cublasLtMatrixLayoutDestroy: ['pointer'],
+  cublasLtMatmulPreferenceCreate: ['pointer'],
+  cublasLtMatmulPreferenceDestroy: ['pointer'],
+  cublasLtMatmulPreferenceSetAttribute: ['pointer', 'int32', 'pointer', 'int64'],
+  cublasLtMatmulAlgoGetHeuristic: [
+    ...(['pointer', 'pointer', 'pointer', 'pointer', 'pointer', 'pointer'] as const), // handle, problem, a, b, c, d
+    ...(['pointer', 'int32', 'pointer', 'pointer'] as const), // preference, asked, results, found
+  ],
+  cublasLtMatmul: [
+    ...(['pointer', 'pointer', 'pointer', 'pointer', 'pointer', 'pointer', 'pointer'] as const), // …, alpha, a, b
+    ...(['pointer', 'pointer', 'pointer', 'pointer', 'pointer'] as const), // beta, c, d
+    ...(['pointer', 'pointer', 'int64', 'pointer'] as const), // algorithm, workspace, its bytes, stream
+  ],
+} as const;
+
+/** cudaDataType_t. */
+export const cudaDataTypes = { f32: 0, f16: 2, bf16: 14 } as const;
+export type CudaDataType = keyof typeof cudaDataTypes;
+
+/** cublasComputeType_t: CUBLAS_COMPUTE_32F, which keeps all of float32 where the operands have it. */
+const computeFloat32 = 68;
+/** cublasLtMatmulDescAttributes_t. */
+const attributes = { transposeA: 3, transposeB: 4, epilogue: 7, biasPointer: 8, biasType: 26 } as const;
+/** CUBLASLT_EPILOGUE_BIAS. */
+const epilogueBias = 4;
+/** CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES. */
+const maxWorkspaceBytes = 1;
+/** cublasLtMatmulHeuristicResult_t: 64 bytes of algorithm, workspace bytes, status, waves, reserved. */
+const heuristicBytes = 96;
+const statusAt = 72;
+
+/** One column-major matrix: rows, columns and the distance between columns, in elements. */
+export interface MatrixLayout {
+  readonly type: CudaDataType;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** d = op(a)·op(b) + beta·d, column-major, sums in float32. */
+export interface ProductProblem {
+  readonly a: MatrixLayout;
+  readonly b: MatrixLayout;
+  readonly d: MatrixLayout;
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  /** Type of a bias with one number for each row of d. */
+  readonly bias?: CudaDataType | undefined;
+}
+
+export interface ProductAddresses {
+  readonly a: bigint;
+  readonly b: bigint;
+  readonly d: bigint;
+  readonly bias?: bigint | undefined;
+}
+
+/** A problem with its algorithm. */
+export interface PlannedProduct {
+  /** @param workspace as many bytes as the plan was allowed */
+  run(addresses: ProductAddresses, accumulate: boolean, workspace: bigint, stream: bigint): void;
+}
+
+export interface CublasLt extends Disposable {
+  /** "13.0.1". */
+  readonly version: string;
+  /** @throws CudaError where the library has no algorithm for the problem. */
+  plan(problem: ProductProblem, workspaceLimit: number): PlannedProduct;
+}
+
+type Functions = CheckedFunctions<typeof signatures>;
+
+/** @throws EngineError where the library does not load. */
+export function openCublasLt(path: string): CublasLt {
+  const library = openLibrary(path, { permanent: true });
+  const statusName = library.bind('cublasLtGetStatusName', 'string', ['int32']);
+  const words: StatusWords = (status) => ({ name: String(statusName(status)), words: '' });
+  const functions = bindChecked(library, signatures, words);
+  const version = Number(library.bind('cublasLtGetVersion', 'int64', [])());
+  const out = new Out();
+  functions.cublasLtCreate(out.place);
+  const handle = out.pointer;
+  return {
+    version: versionText(version),
+    plan: (problem, limit) => planProduct(functions, words, handle, problem, limit),
+    [Symbol.dispose]: () => functions.cublasLtDestroy(handle),
+  };
+}
+
+/** 120804 → "12.8.4". */
+export const versionText = (version: number): string =>
+  [Math.floor(version / 10000), Math.floor((version % 10000) / 100), version % 100].join('.');
+
+/** A 4- or 8-byte attribute as the library reads it. */
+function attributeBytes(value: number | bigint): DataView {
+  const view = new DataView(new ArrayBuffer(typeof value === 'bigint' ? 8 : 4));
+  if (typeof value === 'bigint') view.setBigUint64(0, value, true);
+  else view.setInt32(0, value, true);
+  return view;
+}
+
+function planProduct(
+  functions: Functions,
+  words: StatusWords,
+  handle: bigint,
+  problem: ProductProblem,
+  workspaceLimit: number,
+): PlannedProduct {
+  const out = new Out();
+  functions.cublasLtMatmulDescCreate(out.place, computeFloat32, cudaDataTypes.f32);
+  const description = out.pointer;
+  const set = (attribute: number, value: number | bigint): void => {
+    const bytes = attributeBytes(value);
+    functions.cublasLtMatmulDescSetAttribute(description, attribute, bytes, bytes.byteLength);
+  };
+  set(attributes.transposeA, problem.transposeA ? 1 : 0);
+  set(attributes.transposeB, problem.transposeB ? 1 : 0);
+  if (problem.bias) {
+    set(attributes.epilogue, epilogueBias);
+    set(attributes.biasType, cudaDataTypes[problem.bias]);
+  }
+  const layoutOf = ({ type, rows, columns }: MatrixLayout): bigint => {
+    functions.cublasLtMatrixLayoutCreate(out.place, cudaDataTypes[type], rows, columns, rows);
+    return out.pointer;
+  };
+  const [a, b, d] = [layoutOf(problem.a), layoutOf(problem.b), layoutOf(problem.d)];
+
+  functions.cublasLtMatmulPreferenceCreate(out.place);
+  const preference = out.pointer;
+  const limit = attributeBytes(BigInt(workspaceLimit));
+  functions.cublasLtMatmulPreferenceSetAttribute(preference, maxWorkspaceBytes, limit, limit.byteLength);
+  const result = new DataView(new ArrayBuffer(heuristicBytes));
+  const asked = [handle, description, a, b, d, d, preference, 1] as const;
+  functions.cublasLtMatmulAlgoGetHeuristic(...asked, result, out.place);
+  functions.cublasLtMatmulPreferenceDestroy(preference);
+  const status = result.getInt32(statusAt, true);
+  if (out.int === 0 || status !== 0) throw cudaError('cublasLtMatmulAlgoGetHeuristic', status || 15, words); // 15: not supported
+
+  const one = new Float32Array(32).fill(1); // alpha, and beta of a product that is added
+  const zero = new Float32Array(32);
+  return {
+    run(addresses, accumulate, workspace, stream) {
+      if (addresses.bias !== undefined) set(attributes.biasPointer, addresses.bias);
+      const beta = accumulate ? one : zero;
+      const operands = [one, addresses.a, a, addresses.b, b, beta, addresses.d, d, addresses.d, d] as const;
+      functions.cublasLtMatmul(handle, description, ...operands, result, workspace, workspaceLimit, stream);
+    },
+  };
+}
