@@ -24,6 +24,14 @@ export interface LoopOptions extends BatchSizes, LearningRateSchedule {
   readonly exitDurationInMins?: number | undefined;
   /** Asks for an orderly end: the iteration is finished and saved. An AbortSignal is one; rank 0's decides for all. */
   readonly signal?: StopSignal | undefined;
+  /** Told on every rank where an iteration begins and ends. */
+  readonly profiler?: StepProfiler | undefined;
+}
+
+/** Told of each iteration around its work; it may call collectives, since all ranks tell theirs. */
+export interface StepProfiler {
+  stepping(iteration: number): void;
+  stepped(iteration: number): void;
 }
 
 /** Whether somebody asked the run to end. */
@@ -112,8 +120,9 @@ export async function trainLoop<Batch>(
   };
 
   while (progress.iteration < options.trainIters) {
-    const start = performance.now();
     const iteration = progress.iteration + 1;
+    options.profiler?.stepping(iteration);
+    const start = performance.now();
     const learningRate = learningRateAt(options, iteration);
     const update = { learningRate, clipGrad: options.clipGrad };
     const { loss, gradNorm } = await inTurns(trainStepInTurns(task, stream, microBatches, optimizer, update, reducer));
@@ -124,6 +133,7 @@ export async function trainLoop<Batch>(
     const elapsedMs = performance.now() - start;
     logTime += elapsedMs;
     logSteps++;
+    options.profiler?.stepped(iteration);
     hooks.stepped?.({ iteration, loss, elapsedMs });
 
     const isLast = iteration === options.trainIters;

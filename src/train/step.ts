@@ -6,6 +6,8 @@ import type { AdamW } from '../optim/adamw.ts';
 import { clipFactor, gradientNorm } from '../optim/gradient-norm.ts';
 import { GradientReducer } from '../parallel/data-parallel.ts';
 import { sumOver } from '../parallel/scalars.ts';
+import { type PhaseName, phase } from '../tensor/observer.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 import type { BatchStream, TrainTask } from './task.ts';
 
 /** Long work that stops now and then, so that its caller may let the event loop run. */
@@ -56,6 +58,7 @@ function* accumulateInTurns<Batch>(
   reducer: GradientReducer,
 ): Turns<number> {
   const { data } = task.grid;
+  const watched = phasesOf(task);
   // The divisor is known before the first backward pass, so the mean does not depend on how the batch is cut.
   const own = batches.reduce((sum, batch) => sum + task.countTerms(batch), 0);
   const terms = Math.max(1, sumOver(data, own));
@@ -64,16 +67,25 @@ function* accumulateInTurns<Batch>(
     const isLast = index === batches.length - 1;
     total += task.engine.scope(() => {
       using tape = new Tape(task.engine);
-      const loss = task.forwardStep(batch, true);
+      const loss = watched('forward', () => task.forwardStep(batch, true));
       if (isLast) reducer.begin();
-      tape.backward(loss, 1 / terms, isLast && reducer.isNeeded ? (leaf) => reducer.leafReady(leaf) : undefined);
+      const onLeaf = isLast && reducer.isNeeded ? (leaf: Tensor) => reducer.leafReady(leaf) : undefined;
+      watched('backward', () => tape.backward(loss, 1 / terms, onLeaf));
       return loss.item();
     });
     yield;
   }
-  reducer.finish();
-  return sumOver(data, total) / terms;
+  return watched('reduce gradients', () => {
+    reducer.finish();
+    return sumOver(data, total) / terms;
+  });
 }
+
+/** Runs a part of the step as one that can be watched. */
+const phasesOf =
+  ({ engine }: Pick<TrainTask<never>, 'engine'>) =>
+  <Result>(name: PhaseName, body: () => Result): Result =>
+    phase(engine.observer, name, body);
 
 export interface Update {
   readonly learningRate: number;
@@ -101,16 +113,17 @@ export function* trainStepInTurns<Batch>(
   update: Update,
   reducer: GradientReducer,
 ): Turns<StepResult> {
-  const batches = Array.from({ length: microBatches }, () => stream.next());
-  task.parameters.clearGradients();
+  const watched = phasesOf(task);
+  const batches = watched('data', () => Array.from({ length: microBatches }, () => stream.next()));
+  watched('clear gradients', () => task.parameters.clearGradients());
   const loss = yield* accumulateInTurns(task, batches, reducer);
-  const gradNorm = gradientNorm(task.parameters, task.grid.tensor);
+  const gradNorm = watched('gradient norm', () => gradientNorm(task.parameters, task.grid.tensor));
   if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
     throw new DivergenceError(`training diverged: loss ${loss}, gradient norm ${gradNorm}`, {
       remedy: 'Go on from the last checkpoint with a lower --lr, a longer warm-up or a smaller --clip-grad.',
     });
   }
-  optimizer.step(update.learningRate, clipFactor(gradNorm, update.clipGrad));
+  watched('optimizer', () => optimizer.step(update.learningRate, clipFactor(gradNorm, update.clipGrad)));
   return { loss, gradNorm };
 }
 
