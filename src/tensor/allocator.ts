@@ -8,7 +8,8 @@ export type MemoryKind = (typeof memoryKinds)[number];
 
 /** A piece of memory as JavaScript and native code see it. */
 export interface Block {
-  readonly buffer: ArrayBuffer;
+  /** Undefined for memory of a device, which JavaScript cannot see. */
+  readonly buffer: ArrayBuffer | undefined;
   readonly byteOffset: number;
   /** Native address; 0 where only JavaScript reads the block. */
   readonly address: bigint;

@@ -6,7 +6,7 @@ import type { Kernel, KernelArgument } from './kernel.ts';
 import type { Observer } from './observer.ts';
 import type { Tensor } from './tensor.ts';
 
-const engineNames = ['cpu', 'reference'] as const;
+const engineNames = ['cpu', 'reference', 'cuda'] as const;
 export type EngineName = (typeof engineNames)[number];
 
 /** What a tape wants to know of an operator that ran; see autograd/tape.ts. */
@@ -56,12 +56,29 @@ export interface GradientSink {
   mayOverwrite(tensor: Tensor): boolean;
 }
 
+/** Moves numbers to, from and within memory that JavaScript cannot see, in order with the kernels. */
+export interface DeviceMemory {
+  /** The source may change as soon as this returns. */
+  upload(destination: bigint, source: Uint8Array): void;
+  /** Waits for all work before it. */
+  download(source: bigint, destination: Uint8Array): void;
+  /** Begins to fetch a few bytes; calling the result waits for them. They are as of now, whatever is written later. */
+  downloadLater(source: bigint, bytes: number): () => Uint8Array<ArrayBuffer>;
+  copy(destination: bigint, source: bigint, bytes: number): void;
+  /** Writes the pattern of a number, `count` times. */
+  fill(destination: bigint, pattern: Uint8Array, count: number): void;
+  /** Waits for all work. */
+  synchronize(): void;
+}
+
 /** Runs kernels on one kind of hardware. */
 export interface Backend extends Disposable {
   readonly name: EngineName;
   /** One line for people: library, units, threads. */
   readonly description: string;
   readonly threads: number;
+  /** Undefined where tensors lie in memory that JavaScript sees. */
+  readonly device?: DeviceMemory;
   run(kernel: Kernel, values: readonly KernelArgument[]): void;
 }
 
@@ -115,6 +132,11 @@ export class Engine implements Disposable {
         else tensor[Symbol.dispose]();
       }
     }
+  }
+
+  /** Waits for all work that was begun: for clocks, and where something else reads this engine's memory. */
+  synchronize(): void {
+    this.backend.device?.synchronize();
   }
 
   /** Runs `body` without recording: evaluation, generation, weight updates. */

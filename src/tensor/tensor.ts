@@ -7,6 +7,9 @@ import type { Engine } from './engine.ts';
 import { decodeHalves, encodeHalves } from './halves.ts';
 import { expectSizes, formatShape, type Shape, sizeOf } from './shape.ts';
 
+const bytesOfView = (data: TensorData): Uint8Array =>
+  new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+
 /** Memory shared by a tensor and its views; goes back to the allocator with the last of them. */
 class Storage {
   readonly engine: Engine;
@@ -80,7 +83,7 @@ export class Tensor implements Disposable {
 
   static zeros(engine: Engine, shape: Shape, options: TensorOptions = {}): Tensor {
     const tensor = Tensor.empty(engine, shape, options);
-    tensor.data.fill(0);
+    tensor.fill(0);
     return tensor;
   }
 
@@ -90,16 +93,14 @@ export class Tensor implements Disposable {
       throw new ShapeError(`${values.length} values do not fill the shape ${formatShape(shape)}`);
     }
     const tensor = Tensor.empty(engine, shape, options);
-    const { data, dtype } = tensor;
-    if (isHalf(dtype)) encodeHalves(values, dtype, data as Uint16Array);
-    else data.set(values);
+    tensor.write(values);
     return tensor;
   }
 
   /** A new tensor with the same numbers. */
   static copyOf(source: Tensor): Tensor {
     const tensor = Tensor.empty(source.engine, source.shape, { dtype: source.dtype });
-    tensor.bytes.set(source.bytes);
+    tensor.copyFrom(source);
     return tensor;
   }
 
@@ -108,12 +109,18 @@ export class Tensor implements Disposable {
     return sizeOf(this.shape);
   }
 
-  /** The numbers themselves (16-bit ones as raw bits), not a copy; must not be used after the tensor is disposed. */
+  /**
+   * The numbers themselves (16-bit ones as raw bits), not a copy; must not be used after the tensor is disposed.
+   *
+   * @throws EngineError where they lie in a device's memory: `read` and `write` work everywhere.
+   */
   get data(): TensorData {
     this.#assertAlive();
+    const { buffer } = this.#storage.block;
+    if (!buffer) throw new EngineError(`the numbers of a tensor ${formatShape(this.shape)} lie on the GPU`);
     this.#data ??= viewAs(
       this.dtype,
-      this.#storage.block.buffer,
+      buffer,
       this.#storage.block.byteOffset + this.#offset * bytesPerElement[this.dtype],
       this.size,
     );
@@ -122,8 +129,7 @@ export class Tensor implements Disposable {
 
   /** The raw bytes, not a copy; the same care as with `data`. */
   get bytes(): Uint8Array {
-    const data = this.data;
-    return new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+    return bytesOfView(this.data);
   }
 
   /** Native address of the first element. */
@@ -132,18 +138,89 @@ export class Tensor implements Disposable {
     return this.#storage.block.address + BigInt(this.#offset * bytesPerElement[this.dtype]);
   }
 
+  /** The numbers to look at (16-bit ones as raw bits), not to change: themselves where JavaScript sees them, else a copy. */
+  read(): TensorData {
+    this.#assertAlive();
+    const { device } = this.engine.backend;
+    if (!device) return this.data;
+    const bytes = new Uint8Array(this.#byteLength);
+    device.download(this.address, bytes);
+    return this.#view(bytes);
+  }
+
+  /** Writes numbers from element `start` on; 16-bit types round them. */
+  write(values: ArrayLike<number>, start = 0): void {
+    this.#assertAlive();
+    const { dtype, engine } = this;
+    const { device } = engine.backend;
+    if (start < 0 || start + values.length > this.size) {
+      throw new ShapeError(`${values.length} values from ${start} on do not fit into ${formatShape(this.shape)}`);
+    }
+    const into = device
+      ? viewAs(dtype, new ArrayBuffer(values.length * bytesPerElement[dtype]), 0, values.length)
+      : this.data.subarray(start, start + values.length);
+    if (isHalf(dtype)) encodeHalves(values, dtype, into as Uint16Array);
+    else into.set(values);
+    device?.upload(this.address + BigInt(start * bytesPerElement[dtype]), bytesOfView(into));
+  }
+
+  /** Lets `change` write the raw bytes, all of them: the memory itself where JavaScript sees it, else a copy that is sent. */
+  writeBytes(change: (bytes: Uint8Array) => void): void {
+    const { device } = this.engine.backend;
+    if (!device) {
+      change(this.bytes);
+      return;
+    }
+    const bytes = new Uint8Array(this.#byteLength);
+    change(bytes);
+    device.upload(this.address, bytes);
+  }
+
+  /** Writes one number everywhere. */
+  fill(value: number): void {
+    const { device } = this.engine.backend;
+    const pattern = viewAs(this.dtype, new ArrayBuffer(bytesPerElement[this.dtype]), 0, 1);
+    if (isHalf(this.dtype)) encodeHalves([value], this.dtype, pattern as Uint16Array);
+    else pattern[0] = value;
+    if (device) device.fill(this.address, bytesOfView(pattern), this.size);
+    else this.data.fill(pattern[0] as number);
+  }
+
+  /** Takes the numbers of a tensor of the same type and size on the same engine. */
+  copyFrom(source: Tensor): void {
+    if (source.dtype !== this.dtype || source.size !== this.size || source.engine !== this.engine) {
+      throw new ShapeError(
+        `${source.dtype} ${formatShape(source.shape)} was copied to ${this.dtype} ${formatShape(this.shape)}`,
+      );
+    }
+    const { device } = this.engine.backend;
+    if (device) device.copy(this.address, source.address, this.#byteLength);
+    else this.bytes.set(source.bytes);
+  }
+
   /** A copy of the numbers as a plain array. */
   toArray(): number[] {
-    if (!isHalf(this.dtype)) return Array.from(this.data);
-    const values = new Float32Array(this.size);
-    decodeHalves(this.data as Uint16Array, this.dtype, values);
-    return Array.from(values);
+    return this.#numbersOf(this.read());
   }
 
   /** The one number of a tensor of one element. */
   item(): number {
     if (this.size !== 1) throw new ShapeError(`item() wants one element, the shape is ${formatShape(this.shape)}`);
     return this.toArray()[0] as number;
+  }
+
+  /**
+   * The one number of a tensor of one element, as it is now; the result waits for it when it is called. A device goes on
+   * working meanwhile, where `item` would let it run empty.
+   */
+  itemLater(): () => number {
+    const { device } = this.engine.backend;
+    if (!device || this.size !== 1) {
+      const value = this.item();
+      return () => value;
+    }
+    const fetch = device.downloadLater(this.address, this.#byteLength);
+    return () => this.#numbersOf(this.#view(fetch()))[0] as number;
   }
 
   /** The same memory under another shape or from another element on; shares life with this one. */
@@ -191,6 +268,21 @@ export class Tensor implements Disposable {
     this.engine.forget(this);
     this.grad?.[Symbol.dispose]();
     this.#dropIfUnheld();
+  }
+
+  get #byteLength(): number {
+    return this.size * bytesPerElement[this.dtype];
+  }
+
+  #view(bytes: Uint8Array<ArrayBuffer>): TensorData {
+    return viewAs(this.dtype, bytes.buffer, bytes.byteOffset, this.size);
+  }
+
+  #numbersOf(data: TensorData): number[] {
+    if (!isHalf(this.dtype)) return Array.from(data);
+    const values = new Float32Array(data.length);
+    decodeHalves(data as Uint16Array, this.dtype, values);
+    return Array.from(values);
   }
 
   #dropIfUnheld(): void {

@@ -20,7 +20,8 @@ export function poisoned(engine: Engine): Engine {
   const allocate = memory.allocate.bind(memory);
   memory.allocate = (bytes, kind) => {
     const block = allocate(bytes, kind);
-    new Uint8Array(block.buffer, block.byteOffset, block.capacity).fill(0xff);
+    if (block.buffer) new Uint8Array(block.buffer, block.byteOffset, block.capacity).fill(0xff);
+    else engine.backend.device?.fill(block.address, Uint8Array.of(0xff), block.capacity);
     return block;
   };
   return engine;

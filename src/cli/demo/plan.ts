@@ -59,13 +59,16 @@ const larger: ModelSize = { ...shape, numLayers: 4, hiddenSize: 128, leastIters:
 const large: ModelSize = { ...shape, numLayers: 4, hiddenSize: 192, lr: 2e-3, leastIters: 6000 };
 const huge: ModelSize = { ...shape, numLayers: 6, hiddenSize: 256, lr: 1.5e-3, leastIters: 10_000 };
 
+const fullCourse: Course = {
+  corpus: { totalBytes: 8_000_000, fileBytes: 300_000, validBytes: 50_000, testBytes: 200_000 },
+  vocabSize: 4096,
+  sizes: [tiny, usual, larger, large, huge],
+  usual,
+};
+
 export const courses: Readonly<Record<EngineName, Course>> = {
-  cpu: {
-    corpus: { totalBytes: 8_000_000, fileBytes: 300_000, validBytes: 50_000, testBytes: 200_000 },
-    vocabSize: 4096,
-    sizes: [tiny, usual, larger, large, huge],
-    usual,
-  },
+  cpu: fullCourse,
+  cuda: fullCourse,
   // A hundred times slower: every part of the work is cut to what that leaves room for.
   reference: {
     corpus: { totalBytes: 2_000_000, fileBytes: 100_000, validBytes: 6_000, testBytes: 12_000 },

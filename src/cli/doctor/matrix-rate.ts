@@ -7,7 +7,7 @@ import { Tensor } from '../../tensor/tensor.ts';
 import type { MatrixRate } from './findings.ts';
 
 /** Large enough that the hardware decides; the plain-TypeScript engine gets what it does in a fraction of a second. */
-const sizes: Readonly<Record<Engine['name'], number>> = { cpu: 1024, reference: 192 };
+const sizes: Readonly<Record<Engine['name'], number>> = { cpu: 1024, cuda: 4096, reference: 192 };
 
 const measuringMilliseconds = 600;
 const leastRounds = 3;
@@ -29,6 +29,7 @@ export async function measureMatrixRate(options: EngineOptions = {}): Promise<Ma
   for (let round = 0; round <= leastRounds || performance.now() < end; round++) {
     const start = performance.now();
     matmul(a, b)[Symbol.dispose]();
+    engine.synchronize();
     if (round > 0) best = Math.min(best, performance.now() - start);
   }
   return {

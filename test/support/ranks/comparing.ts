@@ -21,7 +21,7 @@ export function comparingRank(
 ): RankFunction<unknown, EngineDifferences> {
   return async (world) => {
     const results: EngineDifferences = {};
-    const makers: Record<EngineName, () => Engine | Promise<Engine>> = {
+    const makers = {
       reference: () => poisoned(createReferenceEngine()),
       cpu: () => cpuEngine({ threads: 1 }),
     };
