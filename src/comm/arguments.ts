@@ -5,21 +5,9 @@ import { bytesPerElement } from '../tensor/dtype.ts';
 import { formatShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Element types that can be reduced; float64 for gradient checks on the reference engine. */
-const reducibleTypes = ['f32', 'bf16', 'i32', 'f64'] as const;
-export type ReducibleType = (typeof reducibleTypes)[number];
-
 type Group = { readonly label: string; readonly size: number };
 
 const describe = (tensor: Tensor): string => `${tensor.dtype} ${formatShape(tensor.shape)}`;
-
-/** @throws ShapeError when the tensor's numbers cannot be reduced. */
-export function expectReducible(operation: string, tensor: Tensor): ReducibleType {
-  for (const dtype of reducibleTypes) if (tensor.dtype === dtype) return dtype;
-  throw new ShapeError(`${operation}: ${describe(tensor)} cannot be reduced between ranks`, {
-    remedy: `Cast it to one of ${reducibleTypes.join(', ')}.`,
-  });
-}
 
 /** @throws ShapeError unless `whole` is `part` once for every rank, of the same element type. */
 export function expectParts(operation: string, group: Group, whole: Tensor, part: Tensor): void {

@@ -21,6 +21,28 @@ it('adds bf16 up in float32 and rounds once, to nearest even', () => {
   expect(output[0]).toBe(0x3f80);
 });
 
+it('adds f16 up in float32 and rounds once; what is too large becomes infinite', () => {
+  // 1 + 3 · 2⁻¹²: each step alone would round back to 1
+  const sum = (...bits: number[]): number => {
+    const output = new Uint16Array(1);
+    reduceArrays(
+      bits.map((one) => Uint16Array.of(one)),
+      output,
+      'f16',
+      'sum',
+    );
+    return output[0] as number;
+  };
+  expect(sum(0x3c00, 0x0c00, 0x0c00, 0x0c00)).toBe(0x3c01);
+  // 1 + 2⁻¹¹ lies between 1 and its neighbour: the even one is 1
+  expect(sum(0x3c00, 0x0c00, 0x0c00)).toBe(0x3c00);
+  // 65504 and a half of its unit in the last place; between partial sums there is more room
+  expect(sum(0x7bff, 0x4c00)).toBe(0x7c00);
+  expect(sum(0x7bff, 0x7bff, 0xfbff)).toBe(0x7bff);
+  // the smallest number of all is kept
+  expect(sum(0x0001, 0x0001)).toBe(0x0002);
+});
+
 it('wraps integers around', () => {
   const output = new Int32Array(1);
   reduceArrays([Int32Array.of(2 ** 31 - 1), Int32Array.of(2)], output, 'i32', 'sum');

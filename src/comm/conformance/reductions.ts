@@ -1,5 +1,6 @@
 /** Reductions: every element type and length, rank order, the same bits everywhere, several in flight. */
 
+import { halfTypes } from '../../tensor/dtype.ts';
 import type { Engine } from '../../tensor/engine.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { allReduce, type Communicator, type Pending, reduceOperations } from '../communicator.ts';
@@ -8,9 +9,11 @@ import {
   expectElements,
   expectThat,
   fingerprint,
+  fromStored,
   makeTensor,
   ranksOf,
   reducedValue,
+  toStored,
 } from './values.ts';
 
 /** Odd ones, around the places where an implementation changes its way, and one that is no multiple of anything. */
@@ -56,17 +59,20 @@ export function checkViews(world: Communicator, engine: Engine): void {
 
 /** Infinity and NaN come through, whichever rank has them: a diverged rank must be seen by all. */
 export function checkSpecialValues(world: Communicator, engine: Engine): void {
-  for (const operation of reduceOperations) {
-    for (const size of [4, 9000]) {
-      for (const from of new Set([0, world.size - 1])) {
-        using tensor = Tensor.zeros(engine, [size], { dtype: 'f32' });
-        if (world.rank === from) tensor.data.set([Number.POSITIVE_INFINITY, Number.NaN], 1);
-        allReduce(world, tensor, operation);
-        const found = [...tensor.data.subarray(0, 4)];
-        expectThat(
-          found[0] === 0 && found[1] === Number.POSITIVE_INFINITY && Number.isNaN(found[2]) && found[3] === 0,
-          () => `rank ${world.rank}: the ${operation} of 0, Infinity, NaN, 0 and zeros is ${found}`,
-        );
+  for (const dtype of ['f32', ...halfTypes] as const) {
+    for (const operation of reduceOperations) {
+      for (const size of [4, 9000]) {
+        for (const from of new Set([0, world.size - 1])) {
+          using tensor = Tensor.zeros(engine, [size], { dtype });
+          const special = [Number.POSITIVE_INFINITY, Number.NaN].map((value) => toStored(dtype, value));
+          if (world.rank === from) tensor.data.set(special, 1);
+          allReduce(world, tensor, operation);
+          const found = [...tensor.data.subarray(0, 4)].map((stored) => fromStored(dtype, stored));
+          expectThat(
+            found[0] === 0 && found[1] === Number.POSITIVE_INFINITY && Number.isNaN(found[2]) && found[3] === 0,
+            () => `rank ${world.rank}: the ${operation} of ${dtype} 0, Infinity, NaN, 0 and zeros is ${found}`,
+          );
+        }
       }
     }
   }

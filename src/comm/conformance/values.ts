@@ -1,10 +1,12 @@
 /** Numbers that every rank can make for every other, so that each knows what a collective must give. */
 
+import { isHalf } from '../../tensor/dtype.ts';
 import type { Engine } from '../../tensor/engine.ts';
+import { decodeHalves, encodeHalves } from '../../tensor/halves.ts';
 import { Tensor, type TensorOptions } from '../../tensor/tensor.ts';
 import type { ReduceOperation } from '../communicator.ts';
 
-export const conformanceTypes = ['f32', 'bf16', 'i32'] as const;
+export const conformanceTypes = ['f32', 'bf16', 'f16', 'i32'] as const;
 export type ConformanceType = (typeof conformanceTypes)[number];
 
 /** Bytes that a test compares, and the words it fails with. */
@@ -30,18 +32,21 @@ function mix(rank: number, index: number, salt: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-const word = new Uint32Array(1);
-const float = new Float32Array(word.buffer);
+const half = new Uint16Array(1);
+const float = new Float32Array(1);
 
-/** The nearest bfloat16, ties to even, as its 16 bits; finite numbers only. */
-export function toBfloat16(value: number): number {
-  float[0] = value;
-  const bits = word[0] as number;
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+/** A number as a tensor of this type stores it: 16-bit floats as their bits, to the nearest, ties to even. */
+export function toStored(dtype: ConformanceType, value: number): number {
+  if (!isHalf(dtype)) return value;
+  encodeHalves([value], dtype, half);
+  return half[0] as number;
 }
 
-export function fromBfloat16(bits: number): number {
-  word[0] = bits << 16;
+/** The number that `toStored` made from. */
+export function fromStored(dtype: ConformanceType, stored: number): number {
+  if (!isHalf(dtype)) return stored;
+  half[0] = stored;
+  decodeHalves(half, dtype, float);
   return float[0] as number;
 }
 
@@ -55,7 +60,7 @@ export function storedValue(dtype: ConformanceType, rank: number, index: number,
   const h = mix(rank, index, salt);
   if (dtype === 'i32') return h >> 4;
   const value = Math.fround(((h >>> 8) / 2 ** 24 - 0.5) * (powers[h % 20] as number));
-  return dtype === 'bf16' ? toBfloat16(value) : value;
+  return toStored(dtype, value);
 }
 
 /** This rank's tensor. */
@@ -83,13 +88,12 @@ export function reducedValue(
 ): number {
   let result = 0;
   for (const [i, rank] of ranks.entries()) {
-    const stored = storedValue(dtype, rank, index, salt);
-    const value = dtype === 'bf16' ? fromBfloat16(stored) : stored;
+    const value = fromStored(dtype, storedValue(dtype, rank, index, salt));
     if (i === 0) result = value;
     else if (operation === 'max') result = Math.max(result, value);
     else result = dtype === 'i32' ? (result + value) | 0 : Math.fround(result + value);
   }
-  return dtype === 'bf16' ? toBfloat16(result) : result;
+  return toStored(dtype, result);
 }
 
 /** Compares elements: all of short tensors, the ends and every 97th of long ones. */

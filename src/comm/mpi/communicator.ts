@@ -2,16 +2,17 @@
 
 import { EngineError } from '../../base/errors.ts';
 import type { NativeValue } from '../../ffi/native.ts';
+import type { DType } from '../../tensor/dtype.ts';
 import { formatShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { byteLengthOf, expectParts, expectPeer, expectRank, expectReducible } from '../arguments.ts';
+import { byteLengthOf, expectParts, expectPeer, expectRank } from '../arguments.ts';
 import type { Communicator, Pending, ReduceOperation } from '../communicator.ts';
 import { CollectiveError } from '../errors.ts';
 import { StatisticsCounter } from '../statistics.ts';
 import { type Shim, type ShimFunction, shimStatus } from './shim.ts';
 
 /** Numbers of shim/combine.h. */
-const elementTypes = { f32: 0, bf16: 1, i32: 2, f64: 3 } as const;
+const elementTypes = { f32: 0, bf16: 1, i32: 2, f64: 3, f16: 4 } as const satisfies Record<DType, number>;
 const operations = { sum: 0, max: 1 } as const satisfies Record<ReduceOperation, number>;
 
 /** What all groups of a process share. */
@@ -100,7 +101,6 @@ export function mpiGroup(process: MpiProcess, group: MpiGroup): Communicator {
     label,
     statistics,
     startAllReduce(tensor, operation): Pending {
-      const dtype = expectReducible('all-reduce', tensor);
       const what = (): string => `all-reduce (${operation}) of ${words(tensor)}`;
       const handle = new BigInt64Array(1);
       // Held until the end: native code writes into it. After a failure it stays held, for the same reason.
@@ -112,7 +112,7 @@ export function mpiGroup(process: MpiProcess, group: MpiGroup): Communicator {
           index,
           placeOf(tensor),
           tensor.size,
-          elementTypes[dtype],
+          elementTypes[tensor.dtype],
           operations[operation],
           handle,
         ),
@@ -136,11 +136,10 @@ export function mpiGroup(process: MpiProcess, group: MpiGroup): Communicator {
       );
     },
     reduceScatter(input, output) {
-      const dtype = expectReducible('reduce-scatter', input);
       expectParts('reduce-scatter', group, input, output);
       const what = (): string => `reduce-scatter of ${words(input)}`;
       statistics.measure(byteLengthOf(input), () =>
-        call(what, 'reduce_scatter', index, placeOf(input), placeOf(output), output.size, elementTypes[dtype]),
+        call(what, 'reduce_scatter', index, placeOf(input), placeOf(output), output.size, elementTypes[input.dtype]),
       );
     },
     broadcast(tensor, root) {

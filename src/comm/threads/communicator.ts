@@ -2,7 +2,7 @@
 
 import { UsageError } from '../../base/errors.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { byteLengthOf, expectParts, expectPeer, expectRank, expectReducible } from '../arguments.ts';
+import { byteLengthOf, expectParts, expectPeer, expectRank } from '../arguments.ts';
 import type { Communicator, Pending, ReduceOperation } from '../communicator.ts';
 import { selfCommunicator } from '../self.ts';
 import { StatisticsCounter } from '../statistics.ts';
@@ -59,7 +59,7 @@ class ThreadsCommunicator implements Communicator {
   }
 
   startAllReduce(tensor: Tensor, operation: ReduceOperation): Pending {
-    const plan = planAllReduce(this.#group, tensor, expectReducible('all-reduce', tensor), operation);
+    const plan = planAllReduce(this.#group, tensor, operation);
     const call = this.statistics.measure(byteLengthOf(tensor), () => {
       const begun = this.#queue.begin(plan);
       this.#queue.progress();
@@ -84,11 +84,8 @@ class ThreadsCommunicator implements Communicator {
   }
 
   reduceScatter(input: Tensor, output: Tensor): void {
-    const dtype = expectReducible('reduce-scatter', input);
     expectParts('reduce-scatter', this, input, output);
-    this.statistics.measure(byteLengthOf(input), () =>
-      this.#queue.run(planReduceScatter(this.#group, input, output, dtype)),
-    );
+    this.statistics.measure(byteLengthOf(input), () => this.#queue.run(planReduceScatter(this.#group, input, output)));
   }
 
   broadcast(tensor: Tensor, root: number): void {

@@ -1,5 +1,6 @@
 // Ranks of one process reach straight into each other's memory: reductions and copies between native addresses.
 #include <cstring>
+#include "elements.h"
 #include "parallel.h"
 
 // Sums run over the ranks in rank order; the kernels' common flags would let the compiler choose another.
@@ -11,7 +12,7 @@
 
 namespace {
 
-enum ReducedType { typeF32 = 1, typeBf16 = 2, typeI32 = 3, typeF64 = 4 };
+enum ReducedType { typeF32 = 1, typeBf16 = 2, typeI32 = 3, typeF64 = 4, typeF16 = 5 };
 enum Reduction { reductionSum = 1, reductionMax = 2 };
 
 constexpr int64_t blockSize = 2048;  // elements added up at a time: their sums stay in the first-level cache
@@ -24,21 +25,12 @@ struct Plain {
   static Sum load(Stored x) { return x; }
   static Stored store(Sum x) { return x; }
 };
-struct Bfloat16 {
-  using Stored = uint16_t;
+template <class Element>
+struct Half {  // added up in float32, rounded once
+  using Stored = Element;
   using Sum = float;
-  static Sum load(Stored x) {
-    const uint32_t bits = static_cast<uint32_t>(x) << 16;
-    float value;
-    std::memcpy(&value, &bits, 4);
-    return value;
-  }
-  static Stored store(Sum x) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, 4);
-    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16, quiet = (bits >> 16) | 0x40u;
-    return static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
-  }
+  static Sum load(Stored x) { return x; }
+  static Stored store(Sum x) { return Stored(x); }
 };
 
 inline float add(float a, float b) { return a + b; }
@@ -116,7 +108,8 @@ extern "C" void reduce_between_ranks(const Context* context, const int32_t* addr
   const uint64_t* all = reinterpret_cast<const uint64_t*>(addresses);
   const Places places{all, all + sourceCount, sourceCount, destinationCount, sourceBegin, destinationBegin};
   if (type == typeF32) reduce<Plain<float>>(context, places, count, reduction);
-  if (type == typeBf16) reduce<Bfloat16>(context, places, count, reduction);
+  if (type == typeBf16) reduce<Half<Bf16>>(context, places, count, reduction);
+  if (type == typeF16) reduce<Half<F16>>(context, places, count, reduction);
   if (type == typeI32) reduce<Plain<int32_t>>(context, places, count, reduction);
   if (type == typeF64) reduce<Plain<double>>(context, places, count, reduction);
 }

@@ -1,14 +1,14 @@
 /** Reductions and copies between native addresses of several ranks; the twin of cpu.cpp. */
 
 import { EngineError } from '../../base/errors.ts';
+import type { DType } from '../../tensor/dtype.ts';
 import type { Engine } from '../../tensor/engine.ts';
 import type { Kernel } from '../../tensor/kernel.ts';
 import { Tensor } from '../../tensor/tensor.ts';
-import type { ReducibleType } from '../arguments.ts';
 import type { ReduceOperation } from '../communicator.ts';
 
 /** The numbers cross to C++. */
-const typeNumbers: Record<ReducibleType, number> = { f32: 1, bf16: 2, i32: 3, f64: 4 };
+const typeNumbers: Record<DType, number> = { f32: 1, bf16: 2, i32: 3, f64: 4, f16: 5 };
 const reductionNumbers: Record<ReduceOperation, number> = { sum: 1, max: 2 };
 
 /** Addresses mean nothing to plain TypeScript, so these kernels have no reference twin. */
@@ -38,7 +38,7 @@ export interface NativeReduction {
   readonly sourceBegin: number;
   readonly destinationBegin: number;
   readonly count: number;
-  readonly dtype: ReducibleType;
+  readonly dtype: DType;
   readonly operation: ReduceOperation;
 }
 

@@ -5,7 +5,6 @@
 
 import { bytesPerElement, type DType } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import type { ReducibleType } from '../arguments.ts';
 import type { ReduceOperation } from '../communicator.ts';
 import { reduceArrays } from '../reduce.ts';
 import type { Group } from './group.ts';
@@ -26,7 +25,7 @@ export function allReduce(
   group: Group,
   action: Described,
   tensor: Tensor,
-  dtype: ReducibleType,
+  dtype: DType,
   operation: ReduceOperation,
 ): void {
   const { rank, size } = group;
@@ -48,13 +47,7 @@ export function allReduce(
   });
 }
 
-export function reduceScatter(
-  group: Group,
-  action: Described,
-  input: Tensor,
-  output: Tensor,
-  dtype: ReducibleType,
-): void {
+export function reduceScatter(group: Group, action: Described, input: Tensor, output: Tensor, dtype: DType): void {
   const { rank, size } = group;
   const { data } = input;
   const count = output.size;

@@ -2,7 +2,7 @@
 
 import { bytesPerElement } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { byteLengthOf, type ReducibleType } from '../arguments.ts';
+import { byteLengthOf } from '../arguments.ts';
 import type { ReduceOperation } from '../communicator.ts';
 import { reduceArrays } from '../reduce.ts';
 import type { CallPlan } from './call-queue.ts';
@@ -33,12 +33,8 @@ const publishInline = (group: Group, tensor: Tensor) => (sequence: number) =>
   group.inlineView(group.rank, sequence, tensor.dtype, tensor.size).set(tensor.data);
 
 /** Each rank reduces its part of the tensor and writes it into the tensors of all. */
-export function planAllReduce(
-  group: Group,
-  tensor: Tensor,
-  dtype: ReducibleType,
-  operation: ReduceOperation,
-): CallPlan {
+export function planAllReduce(group: Group, tensor: Tensor, operation: ReduceOperation): CallPlan {
+  const { dtype } = tensor;
   const path = pathOf(tensor);
   const count = tensor.size;
   const common = { kind: kindOf('all-reduce', dtype, operation, path), count, tensors: [tensor] };
@@ -68,7 +64,8 @@ export function planAllReduce(
 }
 
 /** @param input [size · n], @param output [n] */
-export function planReduceScatter(group: Group, input: Tensor, output: Tensor, dtype: ReducibleType): CallPlan {
+export function planReduceScatter(group: Group, input: Tensor, output: Tensor): CallPlan {
+  const { dtype } = input;
   const path = pathOf(input);
   const common = { kind: kindOf('reduce-scatter', dtype, 'sum', path), count: input.size, tensors: [input, output] };
   const begin = group.rank * output.size;

@@ -1,35 +1,25 @@
 // Sums and maxima of the same elements of all ranks, in rank order: ((x0 + x1) + x2) + …, so that every rank, every run and
-// every communicator gets the same bits. bfloat16 is added up in float32 and rounded once.
+// every communicator gets the same bits. 16-bit floats are added up in float32 and rounded once.
 #pragma once
 #include <cstdint>
-#include <cstring>
+#include "elements.h"
 
-enum ElementType : int32_t { typeF32 = 0, typeBf16 = 1, typeI32 = 2, typeF64 = 3 };
+enum ElementType : int32_t { typeF32 = 0, typeBf16 = 1, typeI32 = 2, typeF64 = 3, typeF16 = 4 };
 enum ReduceOperation : int32_t { reduceSum = 0, reduceMax = 1 };
 
-inline int64_t bytesOf(int32_t type) { return type == typeF64 ? 8 : type == typeBf16 ? 2 : 4; }
+inline int64_t bytesOf(int32_t type) { return type == typeF64 ? 8 : type == typeBf16 || type == typeF16 ? 2 : 4; }
 
 inline float widen(float x) { return x; }
 inline double widen(double x) { return x; }
 inline uint32_t widen(int32_t x) { return static_cast<uint32_t>(x); }  // unsigned: a sum that overflows wraps around
-inline float widen(uint16_t x) {
-  const uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float wide;
-  std::memcpy(&wide, &bits, 4);
-  return wide;
-}
+inline float widen(Bf16 x) { return x; }
+inline float widen(F16 x) { return x; }
 
 inline void narrow(float x, float* to) { *to = x; }
 inline void narrow(double x, double* to) { *to = x; }
 inline void narrow(uint32_t x, int32_t* to) { *to = static_cast<int32_t>(x); }
-// Round to nearest, ties to even; NaN stays NaN.
-inline void narrow(float x, uint16_t* to) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const uint32_t quiet = (bits >> 16) | 0x40u;
-  *to = static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
-}
+inline void narrow(float x, Bf16* to) { *to = Bf16(x); }
+inline void narrow(float x, F16* to) { *to = F16(x); }
 
 // NaN wins, whichever rank has it: a gradient that is not a number must not be hidden by one that is.
 template <class Wide>
@@ -69,7 +59,9 @@ inline void combine(const void* const* parts, int ranks, void* output, int64_t c
     case typeF32:
       return combineAs<float>(parts, ranks, output, count, operation);
     case typeBf16:
-      return combineAs<uint16_t>(parts, ranks, output, count, operation);
+      return combineAs<Bf16>(parts, ranks, output, count, operation);
+    case typeF16:
+      return combineAs<F16>(parts, ranks, output, count, operation);
     case typeI32:
       return combineAs<int32_t>(parts, ranks, output, count, operation);
     case typeF64:
