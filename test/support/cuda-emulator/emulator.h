@@ -187,6 +187,11 @@ void invoke(void (*kernel)(A...), void** values) {
   call(kernel, values, std::index_sequence_for<A...>());
 }
 
+template <class... A>
+std::vector<int> sizesOf(void (*)(A...)) {
+  return {static_cast<int>(sizeof(A))...};
+}
+
 // 0 when all blocks ran to their end.
 inline int launch(void (*kernel)(void**), void** values, uint3 grid, uint3 size, unsigned sharedBytes) {
   body = kernel;
