@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { EngineError } from '../../src/base/errors.ts';
+import { EngineError, UsageError } from '../../src/base/errors.ts';
 
 export interface TorchOptions {
   readonly layers: number;
@@ -13,9 +13,11 @@ export interface TorchOptions {
   readonly seq: number;
   readonly threads: number;
   readonly dropout: number;
-  /** eager or compile */
-  readonly mode: string;
+  readonly variant: string;
 }
+
+/** How PyTorch may run: eagerly or compiled, in float32 or with bf16 autocast. */
+export const torchVariants = ['eager-bf16', 'compile-bf16', 'eager-fp32', 'compile-fp32'] as const;
 
 export interface TorchPeer extends Disposable {
   /** Milliseconds of one step. */
@@ -24,10 +26,16 @@ export interface TorchPeer extends Disposable {
   finish(): Promise<Record<string, unknown>>;
 }
 
-/** @throws EngineError when python3 has no torch. */
+/** @throws UsageError for an unknown variant; EngineError when python3 has no torch. */
 export async function startTorch(options: TorchOptions): Promise<TorchPeer> {
+  if (!(torchVariants as readonly string[]).includes(options.variant)) {
+    throw new UsageError(`no variant ${options.variant}; choose ${torchVariants.join(', ')}`);
+  }
+  const [mode, precision] = options.variant.split('-');
   const script = fileURLToPath(new URL('./torch_train.py', import.meta.url));
-  const child = spawn('python3', [script, JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn('python3', [script, JSON.stringify({ ...options, mode, precision })], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const ask = async (word: string): Promise<string> => {
     if (word) child.stdin.write(`${word}\n`);

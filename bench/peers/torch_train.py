@@ -71,7 +71,7 @@ rows = torch.tensor(text).view(batch, seq + 1)
 tokens, labels = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
-precision = options.get("precision", "fp32")
+precision = options["precision"]
 
 
 def step():
