@@ -92,7 +92,7 @@ export function biasGelu(u: Tensor, bias: Tensor, form: GeluForm = 'erf'): Tenso
     forward: (y) => biasGeluForward(engine, u, bias, y, rows, width, code),
     backward: (dy, gradients) => {
       using scratch = gradients.wants(bias) ? undefined : Tensor.zeros(engine, [width], { kind: 'workspace' });
-      using own = gradients.mayOverwrite(u) ? undefined : Tensor.empty(engine, u.shape);
+      using own = gradients.mayOverwrite(u) ? undefined : Tensor.empty(engine, u.shape, { dtype: u.dtype });
       const du = own ?? u;
       const run = (dBias: Tensor): void => biasGeluBackward(engine, dy, u, bias, du, dBias, rows, width, code);
       if (scratch) run(scratch);
