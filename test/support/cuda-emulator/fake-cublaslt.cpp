@@ -100,6 +100,7 @@ OFFERED size_t cublasLtGetVersion() { return 120800; }
 OFFERED const char* cublasLtGetStatusString(int status) {
   return status == ok ? "CUBLAS_STATUS_SUCCESS" : status == invalid ? "CUBLAS_STATUS_INVALID_VALUE" : "CUBLAS_STATUS_NOT_SUPPORTED";
 }
+OFFERED const char* cublasLtGetStatusName(int status) { return cublasLtGetStatusString(status); }
 OFFERED int cublasLtCreate(void** out) { return *out = new int, ok; }
 OFFERED int cublasLtDestroy(void* handle) { return delete static_cast<int*>(handle), ok; }
 

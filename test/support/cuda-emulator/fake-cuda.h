@@ -17,7 +17,7 @@
 //   nvrtcVersion nvrtcGetErrorString nvrtcCreateProgram nvrtcCompileProgram nvrtcDestroyProgram
 //   nvrtcGetProgramLogSize nvrtcGetProgramLog nvrtcGetCUBINSize nvrtcGetCUBIN
 // libcublasLt (pointers to alpha and beta on the host; float32 sums; data f32, bf16, f16; column-major)
-//   cublasLtGetVersion cublasLtCreate cublasLtDestroy cublasLtGetStatusString
+//   cublasLtGetVersion cublasLtCreate cublasLtDestroy cublasLtGetStatusName cublasLtGetStatusString
 //   cublasLtMatmulDescCreate cublasLtMatmulDescDestroy cublasLtMatmulDescSetAttribute (TRANSA, TRANSB, EPILOGUE, BIAS_POINTER,
 //     EPILOGUE_AUX_POINTER, EPILOGUE_AUX_LD, BIAS_DATA_TYPE; others are taken and ignored)
 //   cublasLtMatrixLayoutCreate cublasLtMatrixLayoutDestroy cublasLtMatrixLayoutSetAttribute

@@ -1,0 +1,23 @@
+// AdamW over a flat buffer: reads 16 bytes and writes 12 for each parameter, and 2 or 4 for its copy; nothing else matters.
+#include "elements.cuh"
+
+extern "C" __global__ void adamw_step(float* p, const float* gradient, float* m, float* v, Value* copy, Index size,
+                                      float gradientScale, float beta1, float oneMinusBeta1, float beta2, float oneMinusBeta2,
+                                      float stepSize, float inverseRoot, float epsilon, float decay) {
+  forEach(size, aligned(p, gradient, m, v, copy), [&](auto lanes, Index i) {
+    constexpr int n = decltype(lanes)::count;
+    Floats<n> value = load<n>(p + i), first = load<n>(m + i), second = load<n>(v + i);
+    const Floats<n> raw = load<n>(gradient + i);
+#pragma unroll
+    for (int e = 0; e < n; ++e) {
+      const float g = raw.at[e] * gradientScale;
+      first.at[e] = beta1 * first.at[e] + oneMinusBeta1 * g;
+      second.at[e] = beta2 * second.at[e] + oneMinusBeta2 * g * g;
+      value.at[e] -= decay * value.at[e] + stepSize * first.at[e] / (sqrtf(second.at[e]) * inverseRoot + epsilon);
+    }
+    store<n>(m + i, first);
+    store<n>(v + i, second);
+    store<n>(p + i, value);
+    if (copy) store<n>(copy + i, value);
+  });
+}
