@@ -1,7 +1,7 @@
 /** Files written beside and renamed, so that a crash or a full disk never damages what existed. */
 
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { MegatronError, messageOf } from './errors.ts';
 
@@ -63,6 +63,27 @@ export function writeFileAtomically(path: string, content: string | Uint8Array):
   } catch (error) {
     rmSync(temporary, { force: true });
     throw fileError(`cannot write ${target}`, error);
+  }
+}
+
+/**
+ * Finds out whether `writeFileAtomically` would succeed, for files that only come at the end of long work; makes the folder.
+ *
+ * @throws MegatronError naming the path when it is a folder or cannot be written.
+ */
+export function expectWritable(path: string): void {
+  const target = resolve(path);
+  const temporary = temporaryBeside(target);
+  try {
+    if (statSync(target, { throwIfNoEntry: false })?.isDirectory()) {
+      throw Object.assign(new Error('it is a folder'), { code: 'EISDIR' });
+    }
+    mkdirSync(dirname(target), { recursive: true });
+    closeSync(openSync(temporary, 'wx'));
+  } catch (error) {
+    throw fileError(`cannot write ${target}`, error);
+  } finally {
+    rmSync(temporary, { force: true });
   }
 }
 

@@ -3,18 +3,18 @@
 import { z } from 'zod';
 import { flagName } from '../base/flag-name.ts';
 
-export { flagName };
-
 /** Topics of `--help`, in the order they are printed. */
 export const flagGroups = [
   'Model',
   'Training',
+  'Precision',
   'Parallelism',
   'Learning rate',
   'Data',
   'Tokenizer',
   'Evaluation',
   'Output',
+  'Profiling',
   'Generation',
   'Engine',
 ] as const;

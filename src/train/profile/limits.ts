@@ -1,0 +1,63 @@
+/** How fast this machine is at best, measured with our own kernels: what the time of each operator is held against. */
+
+import { addForward } from '../../ops/add/kernels.ts';
+import { matrixProduct } from '../../ops/matmul/kernels.ts';
+import { bytesOf } from '../../tensor/cost.ts';
+import type { DType } from '../../tensor/dtype.ts';
+import type { Engine } from '../../tensor/engine.ts';
+import { Tensor } from '../../tensor/tensor.ts';
+
+export interface Limits {
+  /** FLOP/s of a square matrix product, by element type. */
+  readonly matrix: Partial<Record<DType, number>>;
+  /** Bytes/s of c = a + b over arrays far larger than any cache. */
+  readonly bandwidth: number;
+}
+
+/** Elements of each of the three arrays: 64 MiB in float32. */
+const arraySize = 16 * 1024 * 1024;
+/** Each measurement takes this long, and its best run counts. */
+const patienceMs = 250;
+
+/** @returns seconds of the best of several runs, since whatever else the machine does can only slow one down; the first warms up. */
+function bestSeconds(engine: Engine, body: () => void): number {
+  body();
+  engine.synchronize();
+  let best = Number.POSITIVE_INFINITY;
+  const begin = performance.now();
+  do {
+    const start = performance.now();
+    body();
+    engine.synchronize();
+    best = Math.min(best, performance.now() - start);
+  } while (performance.now() - begin < patienceMs);
+  return best / 1000;
+}
+
+/** Bytes/s between memory and all threads of the engine; what was taken for it is given back. */
+export function measureBandwidth(engine: Engine): number {
+  const make = (): Tensor => Tensor.zeros(engine, [arraySize], { kind: 'workspace' });
+  const measure = (): number => {
+    using a = make();
+    using b = make();
+    using c = make();
+    return bytesOf(a, b, c) / bestSeconds(engine, () => addForward(engine, a, b, c, arraySize));
+  };
+  const bandwidth = measure();
+  engine.memory.trim();
+  return bandwidth;
+}
+
+/** Large enough that the hardware decides; the plain-TypeScript engine gets what it does in a fraction of a second. */
+const matrixSizes: Readonly<Record<Engine['name'], number>> = { cpu: 1024, cuda: 4096, reference: 128 };
+
+/** FLOP/s of c = a·bᵀ, a linear layer's product, of square matrices. */
+export function measureMatrixRate(engine: Engine, dtype: DType): number {
+  const size = matrixSizes[engine.name];
+  const values = Float32Array.from({ length: size * size }, (_, index) => ((index * 7919) % 1000) / 1000 - 0.5);
+  const make = (): Tensor => Tensor.from(engine, values, [size, size], { dtype, kind: 'workspace' });
+  using a = make();
+  using b = make();
+  using c = make();
+  return (2 * size ** 3) / bestSeconds(engine, () => matrixProduct(engine, a, b, c, size, size, size, 0, 1, 0));
+}

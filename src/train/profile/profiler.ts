@@ -1,0 +1,123 @@
+/** `--profile`: watches some steps of a run, writes their trace, and tells in a short table where their time went. */
+
+import { hostname } from 'node:os';
+import { writeFileAtomically } from '../../base/files.ts';
+import type { Communicator } from '../../comm/communicator.ts';
+import { observedCommunicator } from '../../comm/observed.ts';
+import { defaultProfiledSteps, defaultWarmupSteps } from '../../config/profile-flags.ts';
+import type { RankGrid } from '../../parallel/grid.ts';
+import type { DType } from '../../tensor/dtype.ts';
+import type { Engine } from '../../tensor/engine.ts';
+import type { StepProfiler } from '../loop.ts';
+import { gatherTexts } from './gather.ts';
+import { type Limits, measureBandwidth, measureMatrixRate } from './limits.ts';
+import { type Span, SpanRecorder } from './spans.ts';
+import { type Summary, summarize } from './summary.ts';
+import { profileTable } from './table.ts';
+import { type RankSpans, traceOf } from './trace.ts';
+import { waitingTimes } from './waiting.ts';
+
+export interface ProfilerOptions {
+  /** Where rank 0 writes the trace; none is written where not given. */
+  readonly file?: string | undefined;
+  /** Iterations that go before the first profiled one; `defaultWarmupSteps` of this run where not given. */
+  readonly stepStart?: number | undefined;
+  /** The last profiled iteration; `defaultProfiledSteps` of them where not given. */
+  readonly stepEnd?: number | undefined;
+  /** Iterations of the run. */
+  readonly trainIters: number;
+  /** Lines for people, on rank 0. */
+  readonly note: (line: string) => void;
+}
+
+export interface Profile {
+  readonly summary: Summary;
+  readonly limits: Limits;
+}
+
+/** All ranks make one, and call it alike: its beginning and its end are collective. */
+export class Profiler implements StepProfiler {
+  readonly #options: ProfilerOptions;
+  readonly #recorder = new SpanRecorder();
+  #engine: Engine | undefined;
+  #grid: RankGrid | undefined;
+  #bandwidth = 0;
+  #window: { readonly first: number; readonly last: number } | undefined;
+  #endStep: (() => void) | undefined;
+  #isRecording = false;
+  /** Of rank 0's steps, once they have been recorded. */
+  profile: Profile | undefined;
+
+  constructor(options: ProfilerOptions) {
+    this.#options = options;
+  }
+
+  /** The same ranks, with their collectives watched. */
+  watch(world: Communicator): Communicator {
+    return observedCommunicator(world, this.#recorder);
+  }
+
+  /** Takes an engine that holds nothing yet: the memory's speed is measured, and the peaks begin anew. */
+  attach(engine: Engine, grid: RankGrid): void {
+    this.#engine = engine;
+    this.#grid = grid;
+    grid.world.barrier(); // ranks share the memory's speed, in the steps as well
+    this.#bandwidth = measureBandwidth(engine);
+    engine.memory.resetPeak();
+  }
+
+  stepping(iteration: number): void {
+    const { stepStart, stepEnd, trainIters } = this.#options;
+    if (!this.#window) {
+      const warmup = Math.min(defaultWarmupSteps, trainIters - iteration);
+      const first = Math.max(iteration, (stepStart ?? iteration - 1 + warmup) + 1);
+      this.#window = { first, last: Math.min(trainIters, stepEnd ?? first - 1 + defaultProfiledSteps) };
+    }
+    const { first, last } = this.#window;
+    if (iteration < first || iteration > last || !this.#engine) return;
+    if (!this.#isRecording) this.#recorder.begin(this.#engine);
+    this.#isRecording = true;
+    this.#endStep = this.#recorder.start({ kind: 'step', name: `step ${iteration}` });
+  }
+
+  stepped(iteration: number): void {
+    this.#endStep?.();
+    this.#endStep = undefined;
+    if (iteration === this.#window?.last) this.finish();
+  }
+
+  /** Writes what was recorded; called at the end of a run as well, since it may end before its last profiled step. */
+  finish(): void {
+    const { file, note } = this.#options;
+    if (this.profile) return;
+    if (!this.#isRecording || !this.#engine || !this.#grid) {
+      if (this.#grid?.world.rank === 0) note('profile: the run ended before the first step that was to be profiled');
+      return;
+    }
+    this.#isRecording = false;
+    const engine = this.#engine;
+    const { world, tensor, data } = this.#grid;
+    const spans = this.#recorder.take();
+    const limits: Limits = { bandwidth: this.#bandwidth, matrix: measureMatrixRates(engine, world, spans) };
+    const label = `rank ${world.rank}${world.size > 1 ? ` (tensor ${tensor.rank}, data ${data.rank}) on ${hostname()}` : ''}`;
+    const own: RankSpans = { rank: world.rank, label, spans };
+    const texts = gatherTexts(world, engine, JSON.stringify(own));
+    const ranks = texts?.map((text) => JSON.parse(text) as RankSpans) ?? [own];
+    const waitingOf = waitingTimes(ranks.map((rank) => rank.spans));
+    this.profile = { summary: summarize(spans, limits, waitingOf), limits };
+    if (world.rank > 0) return;
+    for (const line of profileTable(this.profile.summary, limits)) note(line);
+    if (file === undefined) return;
+    writeFileAtomically(file, traceOf(ranks, waitingOf, { engine: engine.backend.description, limits }));
+    note(`profile: wrote ${file}; open it in https://ui.perfetto.dev or chrome://tracing`);
+  }
+}
+
+/** Of the element types that the recorded steps multiply in; all ranks at once, as in the steps. */
+function measureMatrixRates(engine: Engine, world: Communicator, spans: readonly Span[]): Limits['matrix'] {
+  const used = new Set(spans.flatMap(({ kernel }) => (kernel && kernel.flops > 0 ? [kernel.dtype] : [])));
+  const matrix: Partial<Record<DType, number>> = {};
+  world.barrier();
+  for (const dtype of used) matrix[dtype] = measureMatrixRate(engine, dtype);
+  return matrix;
+}
