@@ -22,6 +22,8 @@ export interface BlockSource {
   /** Undefined when there is no more. Contents are undefined too. */
   allocate(bytes: number): Block | undefined;
   release(block: Block): void;
+  /** Words for what there is, in messages that there is no more. */
+  words?(): string;
 }
 
 export interface MemoryCount {
@@ -123,7 +125,9 @@ export class CachingAllocator implements Disposable {
 
   #outOfMemory(size: number, kind: MemoryKind): EngineError {
     const held = memoryKinds.map((name) => `${name} ${formatBytes(this.#current[name])}`).join(', ');
-    return new EngineError(`out of memory: ${formatBytes(size)} more for ${kind} asked, in use: ${held}`, {
+    const source = this.#source.words?.();
+    const there = source === undefined ? '' : `; ${source}`;
+    return new EngineError(`out of memory: ${formatBytes(size)} more for ${kind} asked, in use: ${held}${there}`, {
       remedy: 'Use a smaller --micro-batch-size, --seq-length or model, or more ranks.',
     });
   }

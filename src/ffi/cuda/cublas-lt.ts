@@ -35,8 +35,8 @@ const computeFloat32 = 68;
 const attributes = { transposeA: 3, transposeB: 4, epilogue: 7, biasPointer: 8, biasType: 26 } as const;
 /** CUBLASLT_EPILOGUE_BIAS. */
 const epilogueBias = 4;
-/** CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES. */
-const maxWorkspaceBytes = 1;
+/** cublasLtMatmulPreferenceAttributes_t; alignments of a, b, c and d in bytes. */
+const preferences = { maxWorkspaceBytes: 1, alignmentA: 5, alignmentB: 6, alignmentC: 7, alignmentD: 8 } as const;
 /** cublasLtMatmulHeuristicResult_t: 64 bytes of algorithm, workspace bytes, status, waves, reserved. */
 const heuristicBytes = 96;
 const statusAt = 72;
@@ -55,6 +55,8 @@ export interface ProductProblem {
   readonly d: MatrixLayout;
   readonly transposeA: boolean;
   readonly transposeB: boolean;
+  /** Powers of two that divide the addresses, in bytes. */
+  readonly alignments: { readonly a: number; readonly b: number; readonly d: number };
   /** Type of a bias with one number for each row of d. */
   readonly bias?: CudaDataType | undefined;
 }
@@ -138,8 +140,16 @@ function planProduct(
 
   functions.cublasLtMatmulPreferenceCreate(out.place);
   const preference = out.pointer;
-  const limit = attributeBytes(BigInt(workspaceLimit));
-  functions.cublasLtMatmulPreferenceSetAttribute(preference, maxWorkspaceBytes, limit, limit.byteLength);
+  const prefer = (attribute: number, value: number | bigint): void => {
+    const bytes = attributeBytes(value);
+    functions.cublasLtMatmulPreferenceSetAttribute(preference, attribute, bytes, bytes.byteLength);
+  };
+  const { alignments } = problem;
+  prefer(preferences.maxWorkspaceBytes, BigInt(workspaceLimit));
+  prefer(preferences.alignmentA, alignments.a);
+  prefer(preferences.alignmentB, alignments.b);
+  prefer(preferences.alignmentC, alignments.d);
+  prefer(preferences.alignmentD, alignments.d);
   const result = new DataView(new ArrayBuffer(heuristicBytes));
   const asked = [handle, description, a, b, d, d, preference, 1] as const;
   functions.cublasLtMatmulAlgoGetHeuristic(...asked, result, out.place);

@@ -1,0 +1,103 @@
+/** The CUDA engine: our kernels compiled by NVRTC for the GPU that is there, matrix products by cuBLASLt, one stream. */
+
+import { EngineError, UsageError } from '../../base/errors.ts';
+import { formatBytes } from '../../base/format.ts';
+import { openCublasLt } from '../../ffi/cuda/cublas-lt.ts';
+import {
+  type CudaDriver,
+  type DeviceDescription,
+  describeDevice,
+  deviceCount,
+  nonBlockingStream,
+  openDriver,
+} from '../../ffi/cuda/driver.ts';
+import { type CudaLibraryName, type CudaLibraryPaths, cudaLibraries, findCuda } from '../../ffi/cuda/find.ts';
+import { Out } from '../../ffi/cuda/status.ts';
+import { CachingAllocator } from '../allocator.ts';
+import { type Backend, Engine } from '../engine.ts';
+import { createFunctionLoader } from './cuda/functions.ts';
+import { createLauncher } from './cuda/launcher.ts';
+import { deviceBlocks, StagedMemory } from './cuda/memory.ts';
+import { createProducts } from './cuda/products.ts';
+
+export interface CudaOptions {
+  /** Which GPU, counted from 0 among those that CUDA_VISIBLE_DEVICES leaves; `MEGATRON_GPU`, else 0, where not given. */
+  readonly gpu?: number;
+  /** What `findCuda` finds, where not given. */
+  readonly libraries?: CudaLibraryPaths;
+  /** Where notices go: a first compilation, say. */
+  readonly notify?: (message: string) => void;
+}
+
+/** What an engine cannot do without. */
+const needed = ['driver', 'nvrtc', 'cublasLt'] as const satisfies readonly CudaLibraryName[];
+type NeededPaths = Readonly<Record<(typeof needed)[number], string>>;
+
+/** Why the CUDA engine cannot run here, in words for people; undefined where all libraries are there. */
+export function cudaMissing(libraries: CudaLibraryPaths = findCuda()): string | undefined {
+  const missing = needed.filter((name) => libraries[name] === undefined).map((name) => cudaLibraries[name].label);
+  return missing.length === 0 ? undefined : `${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} not here`;
+}
+
+function checkLibraries(libraries: CudaLibraryPaths): NeededPaths {
+  const problem = cudaMissing(libraries);
+  const { driver, nvrtc, cublasLt } = libraries;
+  if (problem === undefined && driver && nvrtc && cublasLt) return { driver, nvrtc, cublasLt };
+  throw new EngineError(`the cuda engine cannot run: ${problem}`, {
+    remedy:
+      'The driver comes with the GPU; NVRTC and cuBLASLt with the CUDA toolkit (CUDA_HOME) or with ' +
+      'pip install nvidia-cuda-nvrtc-cu12 nvidia-cublas-cu12. `megatron doctor` shows what was found. Or use --device cpu.',
+  });
+}
+
+function chosenGpu(given: number | undefined, count: number): number {
+  const text = process.env['MEGATRON_GPU'];
+  const gpu = given ?? (text ? Number(text) : 0);
+  if (Number.isInteger(gpu) && gpu >= 0 && gpu < count) return gpu;
+  throw new UsageError(`there is no GPU ${given ?? text}: this process sees ${count}, counted from 0`);
+}
+
+/** @throws EngineError where a library or a GPU is missing. Kernels are compiled when they are first used. */
+export function createCudaEngine(options: CudaOptions = {}): Engine {
+  const libraries = checkLibraries(options.libraries ?? findCuda());
+  const driver = openDriver(libraries.driver);
+  const out = new Out();
+  driver.cuDeviceGet(out.place, chosenGpu(options.gpu, deviceCount(driver)));
+  const device = out.int;
+  const description = describeDevice(driver, device);
+  driver.cuDevicePrimaryCtxRetain(out.place, device);
+  driver.cuCtxSetCurrent(out.pointer); // of this thread, which is the only one that uses this engine
+  driver.cuStreamCreate(out.place, nonBlockingStream);
+  const stream = out.pointer;
+
+  const memory = new CachingAllocator(deviceBlocks(driver, description.name));
+  const staged = new StagedMemory(driver, stream);
+  const { notify } = options;
+  const functions = createFunctionLoader({
+    ...{ driver, nvrtc: libraries.nvrtc, architecture: description.architecture, notify },
+  });
+  const cublasLt = openCublasLt(libraries.cublasLt);
+  const products = createProducts(cublasLt, driver, stream);
+  const synchronous = Boolean(process.env['MEGATRON_CUDA_SYNC']);
+  const backend: Backend = {
+    name: 'cuda',
+    description: describe(description, cublasLt.version),
+    threads: 1,
+    device: staged,
+    run: createLauncher({ driver, stream, device: description, functions, products, memory, synchronous }),
+    [Symbol.dispose]: () => {
+      staged.synchronize();
+      for (const part of [products, functions, staged]) part[Symbol.dispose]();
+      closeDevice(driver, device, stream);
+    },
+  };
+  return new Engine(backend, memory, 'f32');
+}
+
+function closeDevice(driver: CudaDriver, device: number, stream: bigint): void {
+  driver.cuStreamDestroy_v2(stream);
+  driver.cuDevicePrimaryCtxRelease_v2(device);
+}
+
+const describe = ({ name, memoryBytes, architecture }: DeviceDescription, cublasLt: string): string =>
+  `cuda: ${name}, ${formatBytes(memoryBytes)}, compute capability ${architecture / 10}, cuBLASLt ${cublasLt}`;
