@@ -1,17 +1,16 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include "elements.h"
-#include "math.h"
 #include "parallel.h"
+#include "tile-math.h"
+#include "vectors.h"
 
 template <class T>
 static float largestOf(const T* in, int64_t entries) {
-  float largest = -std::numeric_limits<float>::infinity();
-  for (int64_t i = 0; i < entries; ++i) {
-    const float value = in[i];
-    largest = value > largest ? value : largest;
-  }
+  Vector most = broadcast(negativeInfinity);
+  forEachVector(in, entries, negativeInfinity, [&](Vector x, int64_t, int) { most = larger(x, most); });
+  float largest = most[0];
+  for (int i = 1; i < lanes; ++i) largest = most[i] > largest ? most[i] : largest;
   return largest;
 }
 
@@ -21,10 +20,10 @@ template <class T>
 static double sumOfPowers(const T* in, int64_t entries, float largest) {
   double sum = 0;
   for (int64_t first = 0; first < entries; first += 4096) {
-    float part = 0;
-    const int64_t last = std::min(entries, first + 4096);
-    for (int64_t i = first; i < last; ++i) part += fastExp(in[i] - largest);
-    sum += part;
+    Vector part{};
+    forEachVector(in + first, std::min<int64_t>(4096, entries - first), negativeInfinity,
+                  [&](Vector x, int64_t, int) { part += expVector(x - largest); });
+    for (int i = 0; i < lanes; ++i) sum += part[i];
   }
   return sum;
 }
@@ -88,8 +87,10 @@ static void crossEntropyBackward(const Context* context, T* logits, const int32_
       const float largest = statistics[2 * row], share = upstream * statistics[2 * row + 1];
       const int64_t column = label - firstEntry;
       const bool isHere = column >= 0 && column < entries;
-      const float atLabel = isHere ? share * fastExp(out[column] - largest) - upstream : 0.0f;  // rounded once
-      for (int64_t i = 0; i < entries; ++i) out[i] = static_cast<T>(share * fastExp(out[i] - largest));
+      const float atLabel = isHere ? share * expVector(broadcast(out[column] - largest))[0] - upstream : 0.0f;  // rounded once
+      forEachVector(out, entries, negativeInfinity, [&](Vector x, int64_t i, int count) {
+        storeFirst(out + i, share * expVector(x - largest), count);
+      });
       std::fill(out + entries, out + stride, T(0.0f));
       if (isHere) out[column] = static_cast<T>(atLabel);
     }
