@@ -1,6 +1,7 @@
 /** Kernels of the embedding look-up. */
 
 import { defineKernel } from '../../tensor/kernel.ts';
+import { embeddingBackwardPlan } from './cuda.ts';
 
 /**
  * y[row, :] = table[ids[row] − first, :], or zeros where that row is not in the table: `entries` rows of a larger table, from
@@ -32,4 +33,5 @@ export const embeddingBackward = defineKernel(
       }
     }
   },
+  { cuda: embeddingBackwardPlan },
 );

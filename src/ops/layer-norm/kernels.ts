@@ -1,6 +1,7 @@
 /** Kernels of layer normalization, and their plain-TypeScript twins. */
 
 import { defineKernel } from '../../tensor/kernel.ts';
+import { layerNormBackwardPlan } from './cuda.ts';
 
 /** x [rows, width] → y [rows, width], and each row's mean and 1/√(variance + ε). */
 export const layerNormForward = defineKernel(
@@ -56,4 +57,5 @@ export const layerNormBackward = defineKernel(
       }
     }
   },
+  { cuda: layerNormBackwardPlan },
 );

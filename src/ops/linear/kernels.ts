@@ -3,6 +3,7 @@
 import { defineKernel } from '../../tensor/kernel.ts';
 import { gelu, geluDerivative } from '../gelu/kernels.ts';
 import { multiply } from '../matmul/kernels.ts';
+import { biasGeluBackwardPlan, columnSumsPlan, linearForwardPlan } from './cuda.ts';
 
 /** y [rows, outputs] = x [rows, inputs] · weightᵀ + bias, rounded once. */
 export const linearForward = defineKernel(
@@ -15,6 +16,7 @@ export const linearForward = defineKernel(
       for (let i = 0; i < outputs; i++) y[row * outputs + i] = (y[row * outputs + i] as number) + (bias[i] as number);
     }
   },
+  { cuda: linearForwardPlan },
 );
 
 /** y[row, :] += bias, in place. */
@@ -52,11 +54,17 @@ export const biasGeluBackward = defineKernel(
       }
     }
   },
+  { cuda: biasGeluBackwardPlan },
 );
 
 /** sums[i] += Σ over rows of x[row, i]. */
-export const columnSums = defineKernel('column_sums', ['values', 'floats', 'int', 'int'], (x, sums, rows, width) => {
-  for (let row = 0; row < rows; row++) {
-    for (let i = 0; i < width; i++) sums[i] = (sums[i] as number) + (x[row * width + i] as number);
-  }
-});
+export const columnSums = defineKernel(
+  'column_sums',
+  ['values', 'floats', 'int', 'int'],
+  (x, sums, rows, width) => {
+    for (let row = 0; row < rows; row++) {
+      for (let i = 0; i < width; i++) sums[i] = (sums[i] as number) + (x[row * width + i] as number);
+    }
+  },
+  { cuda: columnSumsPlan },
+);

@@ -4,6 +4,7 @@ import type { Floats } from '../../tensor/dtype.ts';
 import type { Engine } from '../../tensor/engine.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { matrixProductPlan } from './cuda.ts';
 
 /**
  * c [m, n] = op(a) [m, k] · op(b) [k, n], added to c when `accumulate` is 1. `transposeA` 1 reads a as [k, m],
@@ -13,6 +14,7 @@ const productOfValues = defineKernel(
   'matrix_product',
   ['values', 'values', 'values', 'int', 'int', 'int', 'int', 'int', 'int'],
   multiply,
+  { cuda: matrixProductPlan },
 );
 
 /** The same with a float c: gradients of weights, which are collected in float32 whatever activations are. */
@@ -20,6 +22,7 @@ const productIntoFloats = defineKernel(
   'matrix_product_into_floats',
   ['values', 'values', 'floats', 'int', 'int', 'int', 'int', 'int', 'int'],
   multiply,
+  { cuda: matrixProductPlan },
 );
 
 /** The product of either kind, by the element type of c; see above. */

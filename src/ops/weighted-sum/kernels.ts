@@ -1,6 +1,7 @@
 /** Kernels of the weighted sum. */
 
 import { defineKernel } from '../../tensor/kernel.ts';
+import { weightedSumPlan } from './cuda.ts';
 
 /** total[0] = Σ x[i] · weights[i], added up in double precision. */
 export const weightedSumForward = defineKernel(
@@ -11,6 +12,7 @@ export const weightedSumForward = defineKernel(
     for (let i = 0; i < size; i++) sum += (x[i] as number) * (weights[i] as number);
     total[0] = sum;
   },
+  { cuda: weightedSumPlan },
 );
 
 /** dx[i] = dTotal[0] · weights[i], added to dx when the last argument is 1. */

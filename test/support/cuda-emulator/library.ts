@@ -23,7 +23,6 @@ export async function buildCudaEmulator(compiler: Compiler): Promise<string> {
   const library = await compileLibrary(compiler, {
     name: 'cuda-emulator',
     sources: findFiles(folder, /\.cpp$/),
-    headers,
     includeFolders: [],
     compileFlags: [
       ...['-O1', '-fvisibility=hidden', `-DEMULATOR_HEADER="${join(folder, 'emulator.h')}"`],
