@@ -17,6 +17,41 @@ struct AttentionGradients {
   bool accumulate;      // whether dq, dk and dv are added to
 };
 
+// Writes or adds factor · from [count, padded] to strided rows.
+template <class T>
+inline void writeRows(T* to, int64_t stride, int64_t count, int64_t width, const float* from, int64_t padded, float factor,
+                      bool accumulate) {
+  for (int64_t r = 0; r < count; ++r) {
+    T* row = to + r * stride;
+    const float* source = from + r * padded;
+    if (accumulate) {
+      for (int64_t c = 0; c < width; ++c) row[c] = static_cast<T>(row[c] + source[c] * factor);
+    } else {
+      for (int64_t c = 0; c < width; ++c) row[c] = static_cast<T>(source[c] * factor);
+    }
+  }
+}
+
+// Δ and the log-sum-exp in base 2 of a head's queries, up to whole tiles.
+template <class T>
+inline void loadStatistics(const Attention& problem, const AttentionGradients<T>& io, int64_t b, int64_t h, float* deltas,
+                           float* logSumExp) {
+  const T* out = io.out + problem.outputAt(b, h, 0);
+  const T* dOut = io.dOut + problem.outputAt(b, h, 0);
+  const int64_t row = problem.output().row, queries = problem.queries;
+  for (int64_t i = 0; i < queries; ++i) {
+    float delta = 0;
+    for (int64_t c = 0; c < problem.width; ++c)
+      delta += static_cast<float>(out[i * row + c]) * static_cast<float>(dOut[i * row + c]);
+    deltas[i] = delta;
+    logSumExp[i] = io.logSumExp[problem.statisticAt(b, h, i)] * log2e;
+  }
+  for (int64_t i = queries; i < roundUp(queries, tileSize); ++i) {  // so that lanes past the end have probability 0
+    deltas[i] = 0.0f;
+    logSumExp[i] = __builtin_inff();
+  }
+}
+
 // One head of one sample.
 template <class T>
 class BackwardHead {
@@ -63,10 +98,10 @@ class BackwardHead {
         const QueryTile tile(problem_, b_, query);
         if (key + count > tile.keyBegin && key < tile.keyEnd) addTile(tile, key, std::min(count, tile.keyEnd - key));
       }
-      writeRows(io_.dk + problem_.keyAt(b_, h_, key), problem_.key.row, count, dKeys_, problem_.scale);
-      writeRows(io_.dv + problem_.keyAt(b_, h_, key), problem_.key.row, count, dValues_, problem_.dropout.scale);
+      write(io_.dk + problem_.keyAt(b_, h_, key), problem_.key.row, count, dKeys_, problem_.scale);
+      write(io_.dv + problem_.keyAt(b_, h_, key), problem_.key.row, count, dValues_, problem_.dropout.scale);
     }
-    writeRows(io_.dq + problem_.queryAt(b_, h_, 0), problem_.query.row, problem_.queries, dQueries_, problem_.scale);
+    write(io_.dq + problem_.queryAt(b_, h_, 0), problem_.query.row, problem_.queries, dQueries_, problem_.scale);
   }
 
  private:
@@ -77,12 +112,15 @@ class BackwardHead {
   float *probabilities_, *scoreGradients_, *dKeys_, *dValues_, *dQueries_, *queryRows_, *outRows_, *keyRows_;
   float *queryPanels_, *outPanels_, *keyPanels_, *valuePanels_, *logSumExp_, *deltas_;
 
+  void write(T* to, int64_t stride, int64_t count, const float* from, float factor) const {
+    writeRows(to, stride, count, problem_.width, from, padded_, factor, io_.accumulate);
+  }
+
   void loadAll() {
     const int64_t width = problem_.width, queries = problem_.queries, keys = problem_.keys;
     const T* q = io_.q + problem_.queryAt(b_, h_, 0);
     const T* k = io_.k + problem_.keyAt(b_, h_, 0);
     const T* v = io_.v + problem_.keyAt(b_, h_, 0);
-    const T* out = io_.out + problem_.outputAt(b_, h_, 0);
     const T* dOut = io_.dOut + problem_.outputAt(b_, h_, 0);
     const int64_t outRow = problem_.output().row, paddedQueries = roundUp(queries, tileSize);
     copyRows(q, problem_.query.row, queries, width, padded_, queryRows_);
@@ -94,16 +132,7 @@ class BackwardHead {
     packPanels(k, problem_.key.row, keys, width, tileRows, keyPanels_);
     packPanels(v, problem_.key.row, keys, width, tileRows, valuePanels_);
     std::fill_n(dQueries_, paddedQueries * padded_, 0.0f);
-    for (int64_t i = 0; i < queries; ++i) {
-      float delta = 0;
-      for (int64_t c = 0; c < width; ++c) delta += static_cast<float>(out[i * outRow + c]) * static_cast<float>(dOut[i * outRow + c]);
-      deltas_[i] = delta;
-      logSumExp_[i] = io_.logSumExp[problem_.statisticAt(b_, h_, i)] * log2e;
-    }
-    for (int64_t i = queries; i < paddedQueries; ++i) {  // so that lanes past the end have probability 0
-      deltas_[i] = 0.0f;
-      logSumExp_[i] = __builtin_inff();
-    }
+    loadStatistics(problem_, io_, b_, h_, deltas_, logSumExp_);
   }
 
   void addTile(const QueryTile& tile, int64_t key, int64_t count) {
@@ -213,26 +242,14 @@ class BackwardHead {
         }
       }
   }
-
-  void writeRows(T* to, int64_t stride, int64_t count, const float* from, float factor) const {
-    for (int64_t r = 0; r < count; ++r) {
-      T* row = to + r * stride;
-      const float* source = from + r * padded_;
-      if (io_.accumulate) {
-        for (int64_t c = 0; c < problem_.width; ++c) row[c] = static_cast<T>(row[c] + source[c] * factor);
-      } else {
-        for (int64_t c = 0; c < problem_.width; ++c) row[c] = static_cast<T>(source[c] * factor);
-      }
-    }
-  }
 };
 
 // Heads are independent, so each sum has one owner: no atomics, the same bits for every thread count.
-template <class T>
+template <class Head, class T>
 inline void attentionBackward(const Context* context, const Attention& problem, const AttentionGradients<T>& io) {
   parallelTasks(context, problem.batch * problem.heads, [&](int64_t head) {
-    float* workspace = reserveWorkspace(BackwardHead<T>::workspaceSize(problem));
-    BackwardHead<T>(problem, io, head / problem.heads, head % problem.heads, workspace).run();
+    float* workspace = reserveWorkspace(Head::workspaceSize(problem));
+    Head(problem, io, head / problem.heads, head % problem.heads, workspace).run();
   });
 }
 

@@ -1,10 +1,23 @@
 // Attention on the CPU: entry points.
 #include <cstring>
-#include "backward.h"
+#include "backward-pairs.h"
 #include "few-queries.h"
-#include "forward.h"
+#include "forward-pairs.h"
 
 using namespace attention;
+
+template <class T>
+struct Passes {
+  using Forward = ForwardTile;
+  using Backward = BackwardHead<T>;
+};
+#if defined(HAVE_TILE_PAIRS)
+template <>
+struct Passes<Bf16> {
+  using Forward = ForwardPairTile;
+  using Backward = BackwardPairHead;
+};
+#endif
 
 static Attention problemOf(const int32_t* firstKey, int64_t batch, int64_t heads, int64_t queries, int64_t keys, int64_t offset,
                            int64_t width, Strides query, Strides key, float scale, int64_t causal, float dropout, uint32_t seed,
@@ -25,7 +38,7 @@ static void forward(const Context* context, const T* q, const T* k, const T* v, 
   if (queries <= fewQueries && problem.dropout.threshold == 0)
     attentionForwardFewQueries(context, problem, q, k, v, out, logSumExp);
   else
-    attentionForwardTiles(context, problem, q, k, v, out, logSumExp);
+    attentionForwardTiles<typename Passes<T>::Forward>(context, problem, q, k, v, out, logSumExp);
 }
 VALUE_KERNEL(attention_forward, forward)
 
@@ -38,7 +51,8 @@ static void backward(const Context* context, const T* q, const T* k, const T* v,
   const Attention problem = problemOf(firstKey, batch, heads, queries, keys, offset, width, {queryBatch, queryRow, queryHead},
                                       {keyBatch, keyRow, keyHead}, scale, causal, dropout, seed, site, firstSample, sequence,
                                       headOffset);
-  attentionBackward<T>(context, problem, {q, k, v, out, dOut, logSumExp, dq, dk, dv, accumulate != 0});
+  const AttentionGradients<T> io{q, k, v, out, dOut, logSumExp, dq, dk, dv, accumulate != 0};
+  attentionBackward<typename Passes<T>::Backward>(context, problem, io);
 }
 VALUE_KERNEL(attention_backward, backward)
 

@@ -64,12 +64,17 @@ ALWAYS_INLINE void drawWords(RandomSite site, uint64_t sample, uint64_t block, u
   words[3] = join(a.c3, b.c3);
 }
 
-// kept(r, mask) for r = 0 … 7: which lanes (queries i …) keep their probability of key firstKey + r; firstKey a multiple of 8.
+// The draws of queries i … i + lanes − 1 for keys key … key + 7, key a multiple of 8; see drawWords.
+ALWAYS_INLINE void drawKeys(const Attention& problem, int64_t b, int64_t h, int64_t i, int64_t key, UintVector (&words)[4]) {
+  drawWords(problem.site, problem.firstSample + static_cast<uint64_t>(b), problem.drawBlock(h, i) + static_cast<uint64_t>(key / 8),
+            static_cast<uint64_t>((problem.sequence + 7) / 8), words);
+}
+
+// kept(r, mask) for r = 0 … 7: which lanes (queries i …) keep their probability of key + r.
 template <class Kept>
 ALWAYS_INLINE void drawMasks(const Attention& problem, int64_t b, int64_t h, int64_t i, int64_t key, const Kept& kept) {
   UintVector words[4];
-  drawWords(problem.site, problem.firstSample + static_cast<uint64_t>(b), problem.drawBlock(h, i) + static_cast<uint64_t>(key / 8),
-            static_cast<uint64_t>((problem.sequence + 7) / 8), words);
+  drawKeys(problem, b, h, i, key, words);
   const UintVector threshold = UintVector{} + problem.dropout.threshold;
 #pragma GCC unroll 4
   for (int w = 0; w < 4; ++w) {

@@ -8,6 +8,20 @@
 
 namespace attention {
 
+// Output and log-sum-exp of a tile of queries from its sums [·, padded] of values, its totals and its maxima in `unit`s.
+template <class T>
+inline void writeOutput(const Attention& problem, const QueryTile& tile, int64_t b, int64_t h, const float* sums, int64_t padded,
+                        const float* totals, const float* maxima, float unit, T* out, float* logSumExp) {
+  for (int64_t i = 0; i < tile.count; ++i) {
+    const int64_t query = tile.begin + i;
+    const float total = totals[i];
+    const float factor = total == 0.0f ? 0.0f : problem.dropout.scale / total;
+    T* to = out + problem.outputAt(b, h, query);
+    for (int64_t c = 0; c < problem.width; ++c) to[c] = static_cast<T>(sums[i * padded + c] * factor);
+    logSumExp[problem.statisticAt(b, h, query)] = maxima[i] * unit + __builtin_logf(total);
+  }
+}
+
 class ForwardTile {
  public:
   // Floats of workspace.
@@ -54,7 +68,7 @@ class ForwardTile {
                                 corrections_ + row * tileRows);
       }
     }
-    finish(tile, b, h, out, logSumExp);
+    writeOutput(problem_, tile, b, h, sums_, padded_, totals_, maxima_, ln2, out, logSumExp);
   }
 
  private:
@@ -123,22 +137,10 @@ class ForwardTile {
         });
     }
   }
-
-  template <class T>
-  void finish(const QueryTile& tile, int64_t b, int64_t h, T* out, float* logSumExp) const {
-    for (int64_t i = 0; i < tile.count; ++i) {
-      const int64_t query = tile.begin + i;
-      const float total = totals_[i];
-      const float factor = total == 0.0f ? 0.0f : problem_.dropout.scale / total;
-      T* to = out + problem_.outputAt(b, h, query);
-      for (int64_t c = 0; c < problem_.width; ++c) to[c] = static_cast<T>(sums_[i * padded_ + c] * factor);
-      logSumExp[problem_.statisticAt(b, h, query)] = maxima_[i] * ln2 + __builtin_logf(total);
-    }
-  }
 };
 
 // Heads are shared out over the threads, and where there are few of them also their tiles of queries.
-template <class T>
+template <class Tile, class T>
 inline void attentionForwardTiles(const Context* context, const Attention& problem, const T* q, const T* k, const T* v, T* out,
                                   float* logSumExp) {
   const int64_t tiles = (problem.queries + tileSize - 1) / tileSize, heads = problem.batch * problem.heads;
@@ -148,7 +150,7 @@ inline void attentionForwardTiles(const Context* context, const Attention& probl
     const int64_t head = task % heads, chunk = chunks - 1 - task / heads;  // the longest first
     const int64_t b = head / problem.heads, h = head % problem.heads;
     const int64_t begin = chunk * chunkTiles, end = std::min(tiles, begin + chunkTiles);
-    ForwardTile tile(problem, reserveWorkspace(ForwardTile::workspaceSize(problem)));
+    Tile tile(problem, reserveWorkspace(Tile::workspaceSize(problem)));
     const int64_t lastQuery = std::min(problem.queries, end * tileSize) - 1;
     tile.loadKeys(k + problem.keyAt(b, h, 0), v + problem.keyAt(b, h, 0), problem.lastVisible(lastQuery) + 1);
     for (int64_t t = begin; t < end; ++t) tile.run(b, h, t * tileSize, q, out, logSumExp);
