@@ -3,6 +3,7 @@
 import { UsageError } from '../src/base/errors.ts';
 import { gptConfig, paddedVocabSize } from '../src/model/config.ts';
 import { GptModel } from '../src/model/gpt.ts';
+import type { Recomputation } from '../src/model/recomputation.ts';
 import { AdamW } from '../src/optim/adamw.ts';
 import { soloGrid } from '../src/parallel/grid.ts';
 import type { DType } from '../src/tensor/dtype.ts';
@@ -18,10 +19,10 @@ const models: Record<string, { readonly layers: number; readonly hidden: number;
   '355m': { layers: 24, hidden: 1024, heads: 16 },
 };
 
-const precisions: Record<string, DType> = { fp32: 'f32', bf16: 'bf16', fp16: 'f16' };
+export const precisions: Record<string, DType> = { fp32: 'f32', bf16: 'bf16', fp16: 'f16' };
 
 /** @throws UsageError for a name that is none of `table`. */
-function pick<Value>(table: Record<string, Value>, name: string, what: string): Value {
+export function pick<Value>(table: Record<string, Value>, name: string, what: string): Value {
   const value = table[name];
   if (value === undefined) throw new UsageError(`no ${what} ${name}; choose ${Object.keys(table).join(', ')}`);
   return value;
@@ -45,22 +46,25 @@ export interface StepSizes {
   readonly dropout: number;
   /** Element type of activations. */
   readonly computeType: DType;
+  /** Default GPT-2's 50,257. */
+  readonly vocabulary?: number;
+  readonly recomputation?: Recomputation;
 }
 
 /** A GPT-2 model, an optimizer and one fixed batch: `step` makes one update. */
 export function gptStep(engine: Engine, sizes: StepSizes) {
-  const { layers, hidden, heads, batch, seq, dropout, computeType } = sizes;
+  const { layers, hidden, heads, batch, seq, dropout, computeType, vocabulary = 50257, recomputation } = sizes;
   const config = gptConfig({
     ...{
       numLayers: layers,
       hiddenSize: hidden,
       numAttentionHeads: heads,
       maxPositionEmbeddings: seq,
-      vocabSize: 50257,
+      vocabSize: vocabulary,
     },
     ...{ attentionDropout: dropout, hiddenDropout: dropout },
   });
-  const model = new GptModel(config);
+  const model = new GptModel(config, undefined, recomputation ? { recomputation } : {});
   model.parameters.allocate(engine, { computeType });
   model.parameters.initialize(1234);
   const optimizer = new AdamW(model.parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 });
@@ -68,7 +72,7 @@ export function gptStep(engine: Engine, sizes: StepSizes) {
   const text = new Int32Array(batch * (seq + 1));
   for (let i = 0, state = 1; i < text.length; i++) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    text[i] = state % 50257;
+    text[i] = state % vocabulary;
   }
   const rows = (shift: number): Int32Array =>
     Int32Array.from(

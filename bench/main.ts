@@ -3,6 +3,7 @@
 import { messageOf } from '../src/base/errors.ts';
 import { gemmBenchmark } from './gemm.ts';
 import { parityBenchmark } from './parity.ts';
+import { recomputeBenchmark } from './recompute.ts';
 import { scalingBenchmark } from './scaling.ts';
 import { trainBenchmark } from './train.ts';
 
@@ -10,6 +11,7 @@ const benchmarks: Record<string, { readonly help: string; readonly run: (args: r
   {
     gemm: { help: 'our matrix products against oneDNN called directly', run: gemmBenchmark },
     parity: { help: 'how far the results of all layouts are apart, on threads and under MPI', run: parityBenchmark },
+    recompute: { help: 'what recomputation saves in memory and costs in time', run: recomputeBenchmark },
     scaling: { help: "the paper's weak and strong scaling on this machine, as JSON and SVG", run: scalingBenchmark },
     train: { help: 'whole training steps; --peer torch runs PyTorch in turn', run: trainBenchmark },
   };
@@ -17,7 +19,7 @@ const benchmarks: Record<string, { readonly help: string; readonly run: (args: r
 const [name = '', ...args] = process.argv.slice(2);
 const benchmark = benchmarks[name];
 if (benchmark === undefined) {
-  const list = Object.entries(benchmarks).map(([key, { help }]) => `  npm run bench -- ${key.padEnd(8)} ${help}`);
+  const list = Object.entries(benchmarks).map(([key, { help }]) => `  npm run bench -- ${key.padEnd(9)} ${help}`);
   process.stderr.write(`${name === '' ? '' : `There is no benchmark "${name}".\n`}${list.join('\n')}\n`);
   process.exitCode = 2;
 } else {

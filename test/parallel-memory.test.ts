@@ -11,12 +11,22 @@ const sized = (options: Partial<SizedModel>): SizedModel => ({
   ...options,
 });
 
+const deep: MemoryWork = { model: sized({ numLayers: 6, hiddenSize: 192 }), batch: 2, sequence: 64 };
+const full = (method: 'uniform' | 'block', numLayers: number): MemoryWork => ({
+  ...deep,
+  recomputation: { granularity: 'full', method, numLayers },
+});
+
 const works: Record<string, MemoryWork> = {
   'a small model': { model: sized({}), batch: 2, sequence: 64 },
   'a deep one': { model: sized({ numLayers: 7, vocabSize: 257 }), batch: 3, sequence: 37 },
   'a wide vocabulary': { model: sized({ vocabSize: 20_011 }), batch: 1, sequence: 64 },
   // the widest gradient is not that of the final hidden state
   'a wide layer': { model: sized({ numLayers: 1, hiddenSize: 264, vocabSize: 50 }), batch: 3, sequence: 50 },
+  'selective recomputation': { ...deep, recomputation: { granularity: 'selective' } },
+  'full recomputation, each layer': full('uniform', 1),
+  'full recomputation, pairs of layers': full('uniform', 2),
+  'full recomputation, the first 4 layers': full('block', 4),
   'no dropout': { model: sized({ hiddenDropout: 0, attentionDropout: 0 }), batch: 2, sequence: 64 },
 };
 const names = Object.keys(works);

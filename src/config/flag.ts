@@ -9,6 +9,7 @@ export const flagGroups = [
   'Training',
   'Precision',
   'Parallelism',
+  'Memory',
   'Learning rate',
   'Data',
   'Tokenizer',

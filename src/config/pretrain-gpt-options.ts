@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { lrDecayStyles, wsdDecayStyles } from '../optim/learning-rate.ts';
 import { flag } from './flag.ts';
+import { recomputeFlags } from './recompute-flags.ts';
 import { countSchema, debugFlag, engineFlags, pathSchema, seedFlag, tokenizerFlags } from './shared-flags.ts';
 
 const positive = z.number().positive();
@@ -114,6 +115,8 @@ export const pretrainGptSchema = z.object({
     group: 'Parallelism',
     help: 'check that all ranks agree on every collective; slower',
   }),
+
+  ...recomputeFlags,
 
   lr: flag(positive.default(1.5e-4), { group: 'Learning rate', value: 'X', help: 'highest learning rate' }),
   minLr: flag(z.number().min(0).optional(), {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { UsageError } from '../base/errors.ts';
 import { parseCommandLine } from './command.ts';
 import { type PretrainGptConfig, pretrainGptCommand } from './pretrain-gpt.ts';
+import { recomputationOf } from './recompute-flags.ts';
 
 function configOf(...args: string[]): PretrainGptConfig {
   const line = parseCommandLine(pretrainGptCommand, args);
@@ -134,6 +135,20 @@ describe('pretrain gpt', () => {
     expect(mockFailure('--vocab-size', '100', '--tokenizer-type', 'ByteLevel')).toContain('--vocab-size contradicts');
     expect(failure('--data-path', 'a', '--vocab-size', '100', '--eod-mask-loss')).toContain('end-of-document token');
     expect(mock('--vocab-size', '100').vocabSize).toBe(100);
+  });
+
+  it('refuses recomputation that has no effect or no layers', () => {
+    const none = '--recompute-method has no effect without --recompute-granularity full';
+    expect(mockFailure('--recompute-method', 'block')).toContain(none);
+    expect(mockFailure('--recompute-num-layers', '2', '--recompute-granularity', 'selective')).toContain(
+      'remove --recompute-num-layers',
+    );
+    const full = ['--recompute-granularity', 'full', '--num-layers', '4'];
+    expect(mockFailure(...full, '--recompute-num-layers', '5')).toContain('Choose 1 to 4.');
+    expect(mockFailure('--recompute-granularity', 'some')).toContain('full');
+    expect(recomputationOf(mock(...full))).toEqual({ granularity: 'full', method: 'uniform', numLayers: 1 });
+    expect(recomputationOf(mock('--recompute-granularity', 'selective'))).toEqual({ granularity: 'selective' });
+    expect(recomputationOf(mock())).toEqual({ granularity: 'none' });
   });
 
   it('refuses output options without an output', () => {

@@ -6,6 +6,7 @@ import { parseDataPath } from '../data/gpt/blend.ts';
 import { parseSplit } from '../data/gpt/split.ts';
 import { defineCommand, type Given } from './command.ts';
 import { defaultMinLr, defaultWarmupFraction, pretrainGptSchema } from './pretrain-gpt-options.ts';
+import { checkRecomputation } from './recompute-flags.ts';
 import { threadsOrAll, tokenizerFlags, tokenizerSource } from './shared-flags.ts';
 
 type Options = z.output<typeof pretrainGptSchema>;
@@ -47,6 +48,7 @@ export const pretrainGptCommand = defineCommand({
     };
     checkModel(config);
     checkParallelism(config);
+    checkRecomputation(config, given);
     checkSchedule(config, lrWarmupFraction, given);
     checkData(config, given);
     checkOutput(config, given);

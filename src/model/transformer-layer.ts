@@ -3,9 +3,11 @@
  * x → LN → self-attention → dropout → +x → LN → MLP (h → 4h, GELU, 4h → h) → dropout → + .
  */
 
+import { recompute } from '../autograd/recompute.ts';
 import type { Communicator } from '../comm/communicator.ts';
 import { attention, attentionWithCache } from '../ops/attention/op.ts';
 import { biasDropoutAdd, type DropoutAt } from '../ops/dropout/op.ts';
+import { biasGelu } from '../ops/linear/op.ts';
 import { ColumnParallelLinear, RowParallelLinear, shareOf } from '../parallel/layers.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import { type DropoutSite, siteOf, streamSeed } from '../parallel/random.ts';
@@ -43,6 +45,7 @@ export class TransformerLayer {
   /** n/t: this rank's attention heads, and the number of the first of them. */
   readonly #heads: number;
   readonly #headOffset: number;
+  readonly #recomputesCheapParts: boolean;
   readonly inputLayerNorm: LayerNorm;
   /** [3h, h]: for each head its query, key and value rows, [n, 3, d, h], split by heads. */
   readonly queryKeyValue: ColumnParallelLinear;
@@ -54,9 +57,16 @@ export class TransformerLayer {
   /**
    * @param index global number of the layer, from 0
    * @param group the ranks that split the layer
+   * @param recomputesCheapParts whether the outputs of layer norms and GELU are computed again in backward instead of kept
    * @throws UsageError when the heads or the feed-forward width cannot be split evenly.
    */
-  constructor(parameters: Parameters, config: GptConfig, index: number, group: Communicator) {
+  constructor(
+    parameters: Parameters,
+    config: GptConfig,
+    index: number,
+    group: Communicator,
+    recomputesCheapParts = false,
+  ) {
     const { hiddenSize: h, ffnHiddenSize: f, layernormEpsilon: epsilon, initMethodStd: deviation } = config;
     // weights just before a residual addition start smaller (paper §4.2)
     const residualDeviation = deviation / Math.sqrt(2 * config.numLayers);
@@ -66,6 +76,7 @@ export class TransformerLayer {
     this.#index = index;
     this.#heads = shareOf(config.numAttentionHeads, group, '--num-attention-heads');
     this.#headOffset = group.rank * this.#heads;
+    this.#recomputesCheapParts = recomputesCheapParts;
     this.inputLayerNorm = new LayerNorm(parameters, `${name}.input_layernorm`, h, epsilon);
     this.queryKeyValue = new ColumnParallelLinear(
       ...([parameters, `${name}.self_attention.linear_qkv`, sized(h, 3 * h, deviation), group] as const),
@@ -89,8 +100,10 @@ export class TransformerLayer {
   #selfAttention(x: Tensor, state: ForwardState): Tensor {
     const { cache, firstKey } = state;
     const [heads, headOffset] = [this.#heads, this.#headOffset];
-    using normed = this.inputLayerNorm.forward(x); // [b, s, h]
-    using mixed = this.queryKeyValue.forward(normed); // [b, s, 3h/t] = [b, s, n/t, 3, d]
+    using mixed = this.#cheapPart([x], () => {
+      using normed = this.inputLayerNorm.forward(x); // [b, s, h]
+      return this.queryKeyValue.forward(normed); // [b, s, 3h/t] = [b, s, n/t, 3, d]
+    });
     using context = cache
       ? attentionWithCache(mixed, cache.layer(this.#index), { heads, position: cache.length })
       : attention(mixed, { heads, headOffset, firstKey, dropout: this.#dropout('attention', state) }); // [b, s, h/t]
@@ -99,10 +112,23 @@ export class TransformerLayer {
   }
 
   #feedForward(x: Tensor, state: ForwardState): Tensor {
-    using normed = this.preMlpLayerNorm.forward(x); // [b, s, h]
-    using wide = this.toFeedForward.forwardGelu(normed, this.#config.gelu); // [b, s, f/t]
-    using narrow = this.fromFeedForward.forwardWithoutBias(wide); // [b, s, h]
-    return biasDropoutAdd(narrow, this.fromFeedForward.bias.value, x, this.#dropout('mlpOutput', state));
+    using wide = this.#cheapPart([x], () => {
+      using normed = this.preMlpLayerNorm.forward(x); // [b, s, h]
+      return this.toFeedForward.forwardWithoutBias(normed); // [b, s, f/t]
+    });
+    return this.#cheapPart([wide, x], () => {
+      using active = biasGelu(wide, this.toFeedForward.bias.value, this.#config.gelu); // [b, s, f/t]
+      using narrow = this.fromFeedForward.forwardWithoutBias(active); // [b, s, h]
+      return biasDropoutAdd(narrow, this.fromFeedForward.bias.value, x, this.#dropout('mlpOutput', state));
+    });
+  }
+
+  /**
+   * A part whose activation is cheaper to compute again than to keep. The product behind it is in the part so that nothing
+   * keeps that activation; it is not run again, for no backward pass reads its result.
+   */
+  #cheapPart(kept: readonly Tensor[], body: () => Tensor): Tensor {
+    return this.#recomputesCheapParts ? recompute(`part of layer ${this.#index}`, kept, body) : body();
   }
 
   #dropout(site: DropoutSite, state: ForwardState): DropoutAt {

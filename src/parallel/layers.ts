@@ -77,6 +77,12 @@ export class ColumnParallelLinear {
     return linear(copied, this.weight.value, this.bias.value);
   }
 
+  /** The product alone, for a bias that is fused with what follows. */
+  forwardWithoutBias(x: Tensor): Tensor {
+    using copied = copyToGroup(x, this.#group);
+    return linear(copied, this.weight.value);
+  }
+
   /** gelu(X·Aᵀ + b): GELU acts element by element, so each rank takes it of its part. */
   forwardGelu(x: Tensor, form: GeluForm): Tensor {
     using copied = copyToGroup(x, this.#group);

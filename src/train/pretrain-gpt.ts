@@ -6,6 +6,7 @@ import { openCheckpoint } from '../checkpoint/index.ts';
 import type { Communicator } from '../comm/communicator.ts';
 import { selfCommunicator } from '../comm/self.ts';
 import type { PretrainGptConfig } from '../config/pretrain-gpt.ts';
+import { recomputationOf } from '../config/recompute-flags.ts';
 import { tokenizerSource } from '../config/shared-flags.ts';
 import { createTokenizer, type Tokenizer } from '../data/index.ts';
 import { type GptConfig, paddedVocabSize } from '../model/config.ts';
@@ -20,7 +21,7 @@ import { gptLossSum } from './gpt-loss.ts';
 import type { ExitReason, LoopEvents, StopSignal } from './loop.ts';
 import { pretrain, type RunIdentity, type RunStart } from './pretrain.ts';
 import { expectedMemory, measuredMemory } from './rank-report.ts';
-import { modelFlopsPerToken, palmFlopsPerToken } from './report/flops.ts';
+import { hardwareFlopsPerToken, modelFlopsPerToken, palmFlopsPerToken } from './report/flops.ts';
 import { closingWords, createRunReport, type RunReport } from './run-report.ts';
 import { refuseToMixRuns } from './save-folder.ts';
 import { checkBatchSizes } from './task.ts';
@@ -76,7 +77,7 @@ export async function pretrainGpt(
   let report: RunReport | undefined;
   const { adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon } = config;
   const { model, reason, iteration } = await pretrain(
-    () => new GptModel(modelConfig, grid.tensor),
+    () => new GptModel(modelConfig, grid.tensor, { recomputation: recomputationOf(config) }),
     (model) => {
       const lines = world.size > 1 ? expectedMemory(grid, model, microBatchSize, seqLength) : [];
       for (const line of lines) notify(line);
@@ -123,14 +124,18 @@ function openReport(
 ): RunReport {
   const { numLayers, hiddenSize, seqLength: sequenceLength } = config;
   const shape = { numLayers, hiddenSize, sequenceLength };
+  const computed = { ...shape, vocabularySize: paddedVocabSize(modelConfig) };
   const parameterCount = model.parameters.count;
   const report = createRunReport({
     engine,
     trainIters: config.trainIters,
     globalBatchSize: config.globalBatchSize,
     tokensPerSample: sequenceLength,
-    modelFlopsPerToken: modelFlopsPerToken({ ...shape, vocabularySize: paddedVocabSize(modelConfig) }),
+    modelFlopsPerToken: modelFlopsPerToken(computed),
     palmFlopsPerToken: palmFlopsPerToken({ ...shape, parameterCount }),
+    ...(model.recomputation.granularity === 'none'
+      ? {}
+      : { hardwareFlopsPerToken: hardwareFlopsPerToken(computed, model.recomputedWork) }),
     startIteration: iteration,
     save: config.save,
     tensorboardDir: config.tensorboardDir,

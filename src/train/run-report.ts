@@ -17,6 +17,8 @@ export interface RunReportOptions {
   readonly tokensPerSample: number;
   readonly modelFlopsPerToken: number;
   readonly palmFlopsPerToken: number;
+  /** Where something is computed twice to save memory. */
+  readonly hardwareFlopsPerToken?: number;
   /** The iteration the run goes on from; 0 for a new run. */
   readonly startIteration: number;
   /** Folder for metrics.jsonl. */
@@ -117,11 +119,11 @@ const tokensPerSecond = (record: LogRecord, options: RunReportOptions): number =
 
 function trainingLine(record: LogRecord, options: RunReportOptions): string {
   const { iteration, consumedSamples, elapsedMs, learningRate, loss, gradNorm } = record;
-  const { trainIters, globalBatchSize, modelFlopsPerToken, palmFlopsPerToken } = options;
+  const { trainIters, globalBatchSize, modelFlopsPerToken, palmFlopsPerToken, hardwareFlopsPerToken } = options;
   return formatTrainingLine({
     time: new Date(),
     ...{ iteration, trainIters, consumedSamples, learningRate, globalBatchSize, gradNorm },
-    ...{ modelFlopsPerToken, palmFlopsPerToken },
+    ...{ modelFlopsPerToken, palmFlopsPerToken, hardwareFlopsPerToken },
     elapsedMsPerIteration: elapsedMs,
     tokensPerSecond: tokensPerSecond(record, options),
     losses: { 'lm loss': loss },

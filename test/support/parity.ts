@@ -56,15 +56,16 @@ export const parityCaseNames = Object.keys(parityCases) as ParityCase[];
 export const casesOf = ({ tensor }: Layout, names: readonly ParityCase[] = parityCaseNames): ParityCase[] =>
   names.filter((name) => parityCases[name].numAttentionHeads % tensor === 0);
 
-/** Trains the cases in a layout. @returns the folder of each */
+/** Trains the cases in a layout, with `extra` options. @returns the folder of each */
 export async function runLayout(
   layout: Layout,
   folder: string,
   names: readonly ParityCase[],
   iterations: (name: ParityCase) => number,
+  extra: RunOptions = {},
 ): Promise<ReadonlyMap<ParityCase, string>> {
   const runs = names.map((name) => ({
-    options: { ...parityCases[name], trainIters: iterations(name) },
+    options: { ...parityCases[name], ...extra, trainIters: iterations(name) },
     folder: join(folder, layoutName(layout), name),
   }));
   const work: ParityWork = { tensorParallelSize: layout.tensor, runs };

@@ -46,18 +46,19 @@ export function palmFlopsPerToken(
   return 6 * shape.parameterCount + 12 * shape.numLayers * shape.hiddenSize * shape.sequenceLength;
 }
 
-/** What is computed a second time in the backward pass to save memory. */
-export type Recomputation = 'none' | 'selective' | 'full';
+/** Layers whose forward pass is run a second time in the backward pass, to save memory. */
+export interface RecomputedLayers {
+  readonly layers: number;
+  /** Groups of layers of which each skips its very last product, f → h, because nothing reads the result. Default 0. */
+  readonly groups?: number;
+}
 
 /**
- * FLOPs that the machine does per token: model FLOPs and what is recomputed, which is core attention (`selective`)
- * or the forward pass of every layer (`full`). Source: Korthikanti et al. 2022, appendix A.
+ * FLOPs that the machine does per token: model FLOPs and those of recomputed layers. Where all layers are recomputed to the
+ * last product, these are the hardware FLOPs of Korthikanti et al. 2022, appendix A. Layer norms and GELU cost none in this count.
  */
-export function hardwareFlopsPerToken(shape: TransformerShape, recomputation: Recomputation): number {
-  const again = {
-    none: 0,
-    selective: attentionForward(shape),
-    full: layersForward(shape) + attentionForward(shape),
-  }[recomputation];
+export function hardwareFlopsPerToken(shape: TransformerShape, { layers, groups = 0 }: RecomputedLayers): number {
+  const { numLayers, hiddenSize: h, ffnHiddenSize: f = 4 * h } = shape;
+  const again = (layers / numLayers) * (layersForward(shape) + attentionForward(shape)) - groups * 2 * h * f;
   return modelFlopsPerToken(shape) + again;
 }

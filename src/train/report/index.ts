@@ -5,7 +5,7 @@ export {
   hardwareFlopsPerToken,
   modelFlopsPerToken,
   palmFlopsPerToken,
-  type Recomputation,
+  type RecomputedLayers,
   type TransformerShape,
 } from './flops.ts';
 export {

@@ -35,6 +35,9 @@ test('the training line', () => {
       'global batch size:   512 | lm loss: 3.250000E+00 | loss scale: 65536.0 | grad norm: 1.235 | ' +
       'number of skipped iterations:   0 | number of nan iterations:   2 |',
   );
+  expect(formatTrainingLine({ ...entry, hardwareFlopsPerToken: 9e8 })).toContain(
+    '| PaLM TFLOP/s (6N+12Lhs): 860.000 | hardware TFLOP/s (with recomputation): 900.000 | tokens/s: 1000000.0 |',
+  );
   const { gradNorm: _, ...without } = entry;
   const bert = formatTrainingLine({ ...without, losses: { 'lm loss': Number.NaN, 'sop loss': 0.7 } });
   expect(bert).toContain('| lm loss: nan | sop loss: 7.000000E-01 | loss scale: 65536.0 | number of skipped');
@@ -78,13 +81,12 @@ test('FLOPs agree with the published formulas', () => {
   const attention = sequenceLength / (6 * hiddenSize);
   const logits = vocabularySize / (numLayers * hiddenSize);
   expect(modelFlopsPerToken(shape) / (72 * unit * (1 + attention + logits / 12))).toBeCloseTo(1, 12);
-  expect(hardwareFlopsPerToken(shape, 'selective') / (72 * unit * (1 + (4 / 3) * attention + logits / 12))).toBeCloseTo(
-    1,
-    12,
-  );
-  expect(hardwareFlopsPerToken(shape, 'none')).toBe(modelFlopsPerToken(shape));
+  expect(hardwareFlopsPerToken(shape, { layers: 0 })).toBe(modelFlopsPerToken(shape));
   // Equation 3 counts the logits' product once more than is done: 96 V/(16 L h) is 6 V/(L h) as in 72 V/(12 L h), so they agree.
-  expect(hardwareFlopsPerToken(shape, 'full') / (96 * unit * (1 + attention + logits / 16))).toBeCloseTo(1, 12);
+  const all = hardwareFlopsPerToken(shape, { layers: numLayers });
+  expect(all / (96 * unit * (1 + attention + logits / 16))).toBeCloseTo(1, 12);
+  // Each group leaves out one product h × 4h, which is a third of a layer's.
+  expect(all - hardwareFlopsPerToken(shape, { layers: numLayers, groups: 3 })).toBe(3 * 8 * hiddenSize ** 2);
   // The causal mask halves attention and nothing else.
   const halved = modelFlopsPerToken(shape) - modelFlopsPerToken({ ...shape, causal: true });
   expect(halved).toBe(6 * numLayers * hiddenSize * sequenceLength);

@@ -12,6 +12,8 @@ export interface TrainingLogEntry {
   readonly tokensPerSecond: number;
   readonly modelFlopsPerToken: number;
   readonly palmFlopsPerToken: number;
+  /** Where something is computed twice to save memory. */
+  readonly hardwareFlopsPerToken?: number | undefined;
   readonly learningRate: number;
   readonly globalBatchSize: number;
   /** Means since the last line by name, `lm loss` first; skipped iterations do not count. */
@@ -33,6 +35,9 @@ export function formatTrainingLine(entry: TrainingLogEntry): string {
     `elapsed time per iteration (ms): ${formatFixed(entry.elapsedMsPerIteration, 1)}`,
     `model TFLOP/s (causal matmul): ${teraflops(entry.modelFlopsPerToken)}`,
     `PaLM TFLOP/s (6N+12Lhs): ${teraflops(entry.palmFlopsPerToken)}`,
+    ...(entry.hardwareFlopsPerToken === undefined
+      ? []
+      : [`hardware TFLOP/s (with recomputation): ${teraflops(entry.hardwareFlopsPerToken)}`]),
     `tokens/s: ${formatFixed(entry.tokensPerSecond, 1)}`,
     `learning rate: ${formatExponent(entry.learningRate)}`,
     `global batch size: ${padded(entry.globalBatchSize, 5)}`,

@@ -3,6 +3,7 @@
 import type { RankFunction } from '../../../src/comm/rank.ts';
 import { type GptConfig, gptConfig } from '../../../src/model/config.ts';
 import { GptModel } from '../../../src/model/gpt.ts';
+import type { Recomputation } from '../../../src/model/recomputation.ts';
 import { AdamW } from '../../../src/optim/adamw.ts';
 import { createRankGrid } from '../../../src/parallel/grid.ts';
 import type { MemoryKind } from '../../../src/tensor/allocator.ts';
@@ -18,6 +19,7 @@ export interface MemoryWork {
   readonly model: SizedModel;
   readonly batch: number;
   readonly sequence: number;
+  readonly recomputation?: Recomputation;
 }
 
 export interface MemoryFound {
@@ -35,10 +37,10 @@ export interface MemoryFound {
 const rank: RankFunction<readonly MemoryWork[], MemoryFound[]> = async (world, work) => {
   const grid = createRankGrid(world, world.size);
   const found: MemoryFound[] = [];
-  for (const { model: sizes, batch, sequence } of work) {
+  for (const { model: sizes, batch, sequence, recomputation } of work) {
     using engine = await createCpuEngine({ threads: 1 });
     const config: GptConfig = gptConfig(sizes);
-    const model = new GptModel(config, grid.tensor);
+    const model = new GptModel(config, grid.tensor, recomputation ? { recomputation } : {});
     using parameters = model.parameters;
     parameters.allocate(engine);
     parameters.initialize(1);

@@ -13,6 +13,7 @@ import type { RankFunction } from '../../../src/comm/rank.ts';
 import { parseCommandLine } from '../../../src/config/command.ts';
 import { flagName } from '../../../src/config/flag.ts';
 import { type PretrainGptConfig, pretrainGptCommand } from '../../../src/config/pretrain-gpt.ts';
+import { recomputationOf } from '../../../src/config/recompute-flags.ts';
 import { GptModel } from '../../../src/model/gpt.ts';
 import { AdamW } from '../../../src/optim/adamw.ts';
 import { learningRateAt } from '../../../src/optim/learning-rate.ts';
@@ -79,7 +80,7 @@ async function trainAndKeep(grid: RankGrid, { options, folder }: ParityRun): Pro
 
 function trainOn(engine: Engine, grid: RankGrid, config: PretrainGptConfig, folder: string): void {
   const { vocabSize = 0, adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon, weightDecay, clipGrad } = config;
-  const model = new GptModel(modelOfRun(config, vocabSize), grid.tensor);
+  const model = new GptModel(modelOfRun(config, vocabSize), grid.tensor, { recomputation: recomputationOf(config) });
   using parameters = model.parameters;
   parameters.allocate(engine);
   parameters.initialize(config.seed);
