@@ -211,7 +211,7 @@ class Gradients implements GradientSink, Disposable {
   #owned(input: Tensor, pending: Tensor): Tensor {
     if (pending.isExclusive) return pending;
     const copy = this.#fresh(input);
-    copy.data.set(pending.data);
+    copy.copyFrom(pending);
     pending.release();
     return copy;
   }

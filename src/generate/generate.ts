@@ -3,6 +3,7 @@
 import { UsageError } from '../base/errors.ts';
 import type { GptModel } from '../model/gpt.ts';
 import type { KeyValueCache } from '../model/key-value-cache.ts';
+import { expectIds } from '../ops/embedding/op.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { chooseToken, type SamplingOptions, uniformAt } from './sampling.ts';
 
@@ -64,6 +65,7 @@ function lastLogits(model: GptModel, ids: ArrayLike<number>, cache: KeyValueCach
   return engine.withoutRecording(() =>
     engine.scope(() => {
       const count = ids.length;
+      if (engine.backend.device) expectIds(ids, model.config.vocabSize); // the operator cannot see them
       const tokens = Tensor.from(engine, ids, [1, count], { dtype: 'i32' });
       const places = Array.from({ length: count }, (_, i) => cache.length + i);
       const positions = Tensor.from(engine, places, [1, count], { dtype: 'i32' });
@@ -71,7 +73,7 @@ function lastLogits(model: GptModel, ids: ArrayLike<number>, cache: KeyValueCach
       cache.advance(count);
       const width = model.config.hiddenSize;
       const last = hidden.view([1, 1, width], (count - 1) * width);
-      return Float32Array.from(model.logits(last).data);
+      return Float32Array.from(model.logits(last).read());
     }),
   );
 }

@@ -174,7 +174,7 @@ export class Parameters implements Disposable {
   initialize(seed: number): void {
     const key = streamSeed(seed, 'initial values');
     for (const { spec, stored, name } of this.#parameters) {
-      if (spec.initial.kind === 'constant') stored.data.fill(spec.initial.value);
+      if (spec.initial.kind === 'constant') stored.fill(spec.initial.value);
       else {
         const [globalWidth, width] = [spec.globalShape.at(-1) ?? 1, stored.shape.at(-1) ?? 1];
         const [firstRow, firstColumn] = [spec.slice?.offset[0] ?? 0, spec.slice?.offset[1] ?? 0];
@@ -196,7 +196,7 @@ export class Parameters implements Disposable {
 
   /** Sets all gradients to zero, before the first micro-batch of a step. */
   clearGradients(): void {
-    for (const { gradients } of this.groups) gradients?.data.fill(0);
+    for (const { gradients } of this.groups) gradients?.fill(0);
   }
 
   [Symbol.dispose](): void {

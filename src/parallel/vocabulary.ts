@@ -75,7 +75,9 @@ export class VocabParallelEmbedding {
     for (let rank = 0; rank < this.#group.size; rank++) {
       for (let token = 0; token < tokens; token++) {
         const source = (rank * tokens + token) * rows;
-        all.data.set(parts.data.subarray(source, source + rows), (token * this.#group.size + rank) * rows);
+        using to = all.view([rows], (token * this.#group.size + rank) * rows);
+        using from = parts.view([rows], source);
+        to.copyFrom(from);
       }
     }
     return all;
@@ -141,13 +143,7 @@ export function vocabParallelCrossEntropy(
       allReduce(group, maximum, 'max');
       crossEntropySums(engine, logits, labels, maximum, sums, rows, ownEntries, stride, firstEntry);
       allReduce(group, sums, 'sum');
-      for (let row = 0; row < rows; row++) {
-        const [largest, total] = [maximum.data[row] as number, sums.data[row] as number];
-        const label = labels.data[row] as number;
-        statistics.data[2 * row] = largest;
-        statistics.data[2 * row + 1] = 1 / total;
-        loss.data[row] = label >= 0 && label < entries ? Math.log(total) - (sums.data[rows + row] as number) : 0;
-      }
+      finishLoss(maximum, sums, labels, entries, statistics, loss);
     },
     backward: (dLoss, gradients) => {
       using copy = gradients.mayOverwrite(logits) ? undefined : Tensor.copyOf(logits);
@@ -158,4 +154,26 @@ export function vocabParallelCrossEntropy(
       gradients.pass(logits, dLogits);
     },
   });
+}
+
+/** What is left to do when all parts have met; on the host, since it is next to nothing. */
+function finishLoss(
+  maximum: Tensor,
+  sums: Tensor,
+  labels: Tensor,
+  entries: number,
+  statistics: Tensor,
+  loss: Tensor,
+): void {
+  const rows = maximum.size;
+  const [largest, totals, ids] = [maximum.read(), sums.read(), labels.read()];
+  const [both, losses] = [new Float64Array(2 * rows), new Float64Array(rows)];
+  for (let row = 0; row < rows; row++) {
+    const [total, label] = [totals[row] as number, ids[row] as number];
+    both[2 * row] = largest[row] as number;
+    both[2 * row + 1] = 1 / total;
+    losses[row] = label >= 0 && label < entries ? Math.log(total) - (totals[rows + row] as number) : 0;
+  }
+  statistics.write(both);
+  loss.write(losses);
 }

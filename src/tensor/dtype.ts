@@ -15,6 +15,10 @@ export const isHalf = (dtype: DType): dtype is HalfType => dtype === 'bf16' || d
 export type Floats = Float32Array | Float64Array;
 export type TensorData = Floats | Int32Array | Uint16Array;
 
+/** The bytes of a typed array, not a copy. */
+export const rawBytes = (data: TensorData): Uint8Array =>
+  new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+
 /** A typed array over `length` elements of a buffer. */
 export function viewAs(dtype: DType, buffer: ArrayBuffer, byteOffset: number, length: number): TensorData {
   switch (dtype) {

@@ -2,13 +2,10 @@
 
 import { EngineError, ShapeError } from '../base/errors.ts';
 import type { Block, MemoryKind } from './allocator.ts';
-import { bytesPerElement, type DType, isHalf, type TensorData, viewAs } from './dtype.ts';
+import { bytesPerElement, type DType, isHalf, rawBytes, type TensorData, viewAs } from './dtype.ts';
 import type { Engine } from './engine.ts';
 import { decodeHalves, encodeHalves } from './halves.ts';
 import { expectSizes, formatShape, type Shape, sizeOf } from './shape.ts';
-
-const bytesOfView = (data: TensorData): Uint8Array =>
-  new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
 
 /** Memory shared by a tensor and its views; goes back to the allocator with the last of them. */
 class Storage {
@@ -129,7 +126,7 @@ export class Tensor implements Disposable {
 
   /** The raw bytes, not a copy; the same care as with `data`. */
   get bytes(): Uint8Array {
-    return bytesOfView(this.data);
+    return rawBytes(this.data);
   }
 
   /** Native address of the first element. */
@@ -161,7 +158,7 @@ export class Tensor implements Disposable {
       : this.data.subarray(start, start + values.length);
     if (isHalf(dtype)) encodeHalves(values, dtype, into as Uint16Array);
     else into.set(values);
-    device?.upload(this.address + BigInt(start * bytesPerElement[dtype]), bytesOfView(into));
+    device?.upload(this.address + BigInt(start * bytesPerElement[dtype]), rawBytes(into));
   }
 
   /** Lets `change` write the raw bytes, all of them: the memory itself where JavaScript sees it, else a copy that is sent. */
@@ -182,7 +179,7 @@ export class Tensor implements Disposable {
     const pattern = viewAs(this.dtype, new ArrayBuffer(bytesPerElement[this.dtype]), 0, 1);
     if (isHalf(this.dtype)) encodeHalves([value], this.dtype, pattern as Uint16Array);
     else pattern[0] = value;
-    if (device) device.fill(this.address, bytesOfView(pattern), this.size);
+    if (device) device.fill(this.address, rawBytes(pattern), this.size);
     else this.data.fill(pattern[0] as number);
   }
 

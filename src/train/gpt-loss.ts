@@ -2,6 +2,7 @@
 
 import type { MicroBatch } from '../data/gpt/batches.ts';
 import type { GptModel } from '../model/gpt.ts';
+import { expectIds } from '../ops/embedding/op.ts';
 import { weightedSum } from '../ops/weighted-sum/op.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -13,6 +14,7 @@ export const countLossTerms = ({ lossMask }: MicroBatch): number => lossMask.red
 export function gptLossSum(engine: Engine, model: GptModel, batch: MicroBatch, training: boolean): Tensor {
   const shape = [batch.microBatchSize, batch.seqLength]; // [b, s]
   const ids = (values: Int32Array): Tensor => Tensor.from(engine, values, shape, { dtype: 'i32' });
+  if (engine.backend.device) expectIds(batch.tokens, model.config.vocabSize); // the operator cannot see them
   using tokens = ids(batch.tokens);
   using positions = ids(batch.positionIds);
   using labels = ids(batch.labels);

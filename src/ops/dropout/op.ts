@@ -39,7 +39,7 @@ export function dropout(x: Tensor, at: DropoutAt): Tensor {
     inputs: [x],
     shape: x.shape,
     forward: (y) => {
-      if (probability === 0) y.bytes.set(x.bytes);
+      if (probability === 0) y.copyFrom(x);
       else dropoutApply(engine, x, y, samples, elements, probability, seed, site, firstSample, 0);
     },
     backward: (dy, gradients) => {
@@ -91,7 +91,7 @@ export function biasDropoutAdd(x: Tensor, bias: Tensor | undefined, residual: Te
       const dx = masked ?? dy;
       if (bias) {
         gradients.into(bias, (dBias, accumulate) => {
-          if (!accumulate) dBias.data.fill(0);
+          if (!accumulate) dBias.fill(0);
           columnSums(engine, dx, dBias, x.size / width, width);
         });
       }

@@ -14,12 +14,23 @@ export interface TablePart {
   readonly entries: number;
 }
 
+/** @throws DataError for an id outside a table. */
+export function expectIds(ids: ArrayLike<number>, entries: number): void {
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i] as number;
+    if (id >= 0 && id < entries) continue;
+    throw new DataError(`embedding: id ${id} is outside the table of ${entries} entries`, {
+      remedy: 'Was the data made with another tokenizer than the one given?',
+    });
+  }
+}
+
 /**
  * @param ids int32, any shape [...]
  * @param table [v, h]
  * @param part where the table is a part of a larger one: rows that are not here come out as zeros
  * @returns [..., h]
- * @throws DataError for an id outside the whole table.
+ * @throws DataError for an id outside the whole table; on a GPU such an id gives zeros, and `expectIds` is to be asked before.
  */
 export function embedding(ids: Tensor, table: Tensor, part?: TablePart): Tensor {
   const { engine } = table;
@@ -28,13 +39,7 @@ export function embedding(ids: Tensor, table: Tensor, part?: TablePart): Tensor 
     throw new ShapeError(`embedding: the table must be [entries, width], got ${formatShape(table.shape)}`);
   }
   const { first, entries } = part ?? { first: 0, entries: rows };
-  for (const id of ids.data) {
-    if (id < 0 || id >= entries) {
-      throw new DataError(`embedding: id ${id} is outside the table of ${entries} entries`, {
-        remedy: 'Was the data made with another tokenizer than the one given?',
-      });
-    }
-  }
+  if (!engine.backend.device) expectIds(ids.data, entries); // a device would have to be waited for
   return runOperator({
     name: 'embedding',
     inputs: [table],
@@ -43,7 +48,7 @@ export function embedding(ids: Tensor, table: Tensor, part?: TablePart): Tensor 
     forward: (y) => embeddingForward(engine, ids, table, y, ids.size, width, first, rows),
     backward: (dy, gradients) =>
       gradients.into(table, (dTable, accumulate) => {
-        if (!accumulate) dTable.data.fill(0);
+        if (!accumulate) dTable.fill(0);
         embeddingBackward(engine, ids, dy, dTable, ids.size, width, first, rows);
       }),
   });

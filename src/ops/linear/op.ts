@@ -42,7 +42,7 @@ function productGradients(dy: Tensor, x: Tensor, weight: Tensor, shape: LinearSh
 /** Calls `add` with a tensor to add the bias's gradient to. */
 function biasGradient(bias: Tensor, gradients: GradientSink, add: (dBias: Tensor) => void): void {
   gradients.into(bias, (dBias, accumulate) => {
-    if (!accumulate) dBias.data.fill(0);
+    if (!accumulate) dBias.fill(0);
     add(dBias);
   });
 }
@@ -132,7 +132,7 @@ export function biasAdd(x: Tensor, bias: Tensor): Tensor {
     inputs: [x, bias],
     shape: x.shape,
     forward: (y) => {
-      y.bytes.set(x.bytes);
+      y.copyFrom(x);
       addBias(engine, y, bias, rows, width);
     },
     backward: (dy, gradients) => {
