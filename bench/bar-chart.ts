@@ -26,7 +26,7 @@ export interface BarChart {
   readonly panels: readonly BarPanel[];
 }
 
-const style = [
+export const style = [
   'text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;font-size:12px;fill:#5a6472}',
   '.page{fill:#ffffff;stroke:#e3e6ea}.title{font-size:17px;font-weight:600;fill:#1b2330}',
   '.panel{font-size:13px;font-weight:600;fill:#1b2330}.legend,.value{fill:#2e3846}.value{font-size:11px;font-weight:600}',
@@ -35,9 +35,9 @@ const style = [
   '.legend,.value{fill:#d5dbe3}.grid{stroke:#252c36}.axis{stroke:#566171}.f0{fill:#5db2f2}.f1{fill:#566171}.f2{fill:#ff9450}}',
 ].join('');
 
-const escapeText = (text: string): string =>
+export const escapeText = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
-const figure = (value: number): string => String(Math.round(value * 100) / 100);
+export const figure = (value: number): string => String(Math.round(value * 100) / 100);
 
 const [panelWidth, plotTop, plotHeight] = [300, 156, 210];
 

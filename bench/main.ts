@@ -2,6 +2,7 @@
 
 import { messageOf } from '../src/base/errors.ts';
 import { gemmBenchmark } from './gemm.ts';
+import { opsBenchmark } from './ops.ts';
 import { parityBenchmark } from './parity.ts';
 import { recomputeBenchmark } from './recompute.ts';
 import { scalingBenchmark } from './scaling.ts';
@@ -10,6 +11,7 @@ import { trainBenchmark } from './train.ts';
 const benchmarks: Record<string, { readonly help: string; readonly run: (args: readonly string[]) => Promise<void> }> =
   {
     gemm: { help: 'our matrix products against oneDNN called directly', run: gemmBenchmark },
+    ops: { help: "each operator's share of a training step and of this machine's limits", run: opsBenchmark },
     parity: { help: 'how far the results of all layouts are apart, on threads and under MPI', run: parityBenchmark },
     recompute: { help: 'what recomputation saves in memory and costs in time', run: recomputeBenchmark },
     scaling: { help: "the paper's weak and strong scaling on this machine, as JSON and SVG", run: scalingBenchmark },

@@ -61,8 +61,17 @@ export function writeFileAtomically(path: string, content: string | Uint8Array):
     renameSync(temporary, target);
     syncFolder(dirname(target));
   } catch (error) {
-    rmSync(temporary, { force: true });
+    discard(temporary);
     throw fileError(`cannot write ${target}`, error);
+  }
+}
+
+/** Removes a file that may not have been made. */
+function discard(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // a part of the path is a file, say: nothing was made there
   }
 }
 
@@ -83,7 +92,7 @@ export function expectWritable(path: string): void {
   } catch (error) {
     throw fileError(`cannot write ${target}`, error);
   } finally {
-    rmSync(temporary, { force: true });
+    discard(temporary);
   }
 }
 

@@ -4,9 +4,11 @@ import type { DType } from '../../tensor/dtype.ts';
 import type { Limits } from './limits.ts';
 import type { OperatorRow, Summary } from './summary.ts';
 
-/** `129 GFLOP/s`, `20.1 GB/s`. */
-export const formatRate = (perSecond: number, unit: 'FLOP' | 'B'): string =>
-  `${(perSecond / 1e9).toFixed(perSecond >= 1e11 ? 0 : 1)} G${unit}/s`;
+/** `129 GFLOP/s`, `20.1 GB/s`, `3.4 MB/s`. */
+export function formatRate(perSecond: number, unit: 'FLOP' | 'B'): string {
+  if (perSecond < 1e8) return `${(perSecond / 1e6).toFixed(1)} M${unit}/s`;
+  return `${(perSecond / 1e9).toFixed(perSecond >= 1e11 ? 0 : 1)} G${unit}/s`;
+}
 
 export const percentOf = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`;
 
