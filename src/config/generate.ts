@@ -6,6 +6,7 @@ import { flagName } from '../base/flag-name.ts';
 import { tokenizerTypes } from '../data/tokenizers/tokenizer.ts';
 import { defineCommand, type Given } from './command.ts';
 import { flag } from './flag.ts';
+import { checkFormat, formatFlags } from './precision.ts';
 import {
   countSchema,
   debugFlag,
@@ -45,6 +46,7 @@ const schema = z.object({
     value: 'P',
     help: 'draw from the likeliest tokens that together reach this probability; 0 for all',
   }),
+  ...formatFlags,
   tensorModelParallelSize: flag(countSchema.default(1), {
     group: 'Parallelism',
     help: 'ranks that share every layer of the model: threads of one process, or under mpirun or srun its processes',
@@ -89,6 +91,7 @@ export const generateCommand = defineCommand({
         });
       }
     }
+    checkFormat(options);
     const { tokenizerType } = options;
     const file = ['vocabFile', 'mergeFile', 'tokenizerModel'].find((key) => given.has(key));
     if (tokenizerType !== undefined) tokenizerSource({ ...options, tokenizerType });

@@ -3,6 +3,8 @@
 import { z } from 'zod';
 import { lrDecayStyles, wsdDecayStyles } from '../optim/learning-rate.ts';
 import { flag } from './flag.ts';
+import { formatFlags, lossScaleFlags } from './precision.ts';
+import { profileFlags } from './profile-flags.ts';
 import { recomputeFlags } from './recompute-flags.ts';
 import { countSchema, debugFlag, engineFlags, pathSchema, seedFlag, tokenizerFlags } from './shared-flags.ts';
 
@@ -102,6 +104,9 @@ export const pretrainGptSchema = z.object({
     value: 'MINUTES',
     help: 'save and exit after this time',
   }),
+
+  ...formatFlags,
+  ...lossScaleFlags,
 
   tensorModelParallelSize: flag(countSchema.default(1), {
     group: 'Parallelism',
@@ -224,6 +229,8 @@ export const pretrainGptSchema = z.object({
     value: 'DIR',
     help: 'folder for TensorBoard event files',
   }),
+
+  ...profileFlags,
 
   seed: seedFlag,
   ...engineFlags,

@@ -5,7 +5,9 @@ import { UsageError } from '../base/errors.ts';
 import { parseDataPath } from '../data/gpt/blend.ts';
 import { parseSplit } from '../data/gpt/split.ts';
 import { defineCommand, type Given } from './command.ts';
+import { checkPrecision } from './precision.ts';
 import { defaultMinLr, defaultWarmupFraction, pretrainGptSchema } from './pretrain-gpt-options.ts';
+import { checkProfile } from './profile-flags.ts';
 import { checkRecomputation } from './recompute-flags.ts';
 import { threadsOrAll, tokenizerFlags, tokenizerSource } from './shared-flags.ts';
 
@@ -47,11 +49,13 @@ export const pretrainGptCommand = defineCommand({
       numThreads: options.numThreads ?? Math.max(1, Math.floor(threadsOrAll(undefined) / options.nprocPerNode)),
     };
     checkModel(config);
+    checkPrecision(config, given);
     checkParallelism(config);
     checkRecomputation(config, given);
     checkSchedule(config, lrWarmupFraction, given);
     checkData(config, given);
     checkOutput(config, given);
+    checkProfile(config);
     return config;
   },
 });

@@ -13,6 +13,7 @@ import { GptModel } from '../model/gpt.ts';
 import { agreedValue } from '../parallel/scalars.ts';
 import { createEngine } from '../tensor/engines/select.ts';
 import { modelOfCheckpoint } from '../train/gpt-architecture.ts';
+import { formatOf } from '../train/precision.ts';
 import { assertSameTokenizer, tokenizerOfCheckpoint } from '../train/tokenizer-files.ts';
 import { loadWeights } from '../train/training-checkpoint.ts';
 import { generateTokens } from './generate.ts';
@@ -52,7 +53,7 @@ export async function generateText(
   using engine = await createEngine({ device, threads, notify });
   const model = new GptModel(modelConfig, group);
   using parameters = model.parameters;
-  parameters.allocate(engine, { gradients: false });
+  parameters.allocate(engine, { ...formatOf(config), gradients: false });
   loadWeights(checkpoint, parameters);
 
   const { maxPositionEmbeddings: positions } = model.config;

@@ -4,16 +4,25 @@ import { setImmediate } from 'node:timers/promises';
 import { UsageError } from '../base/errors.ts';
 import type { AdamW } from '../optim/adamw.ts';
 import { type LearningRateSchedule, learningRateAt } from '../optim/learning-rate.ts';
+import {
+  initialLossScale,
+  type LossScaleState,
+  type LossScaling,
+  mostOverflowsAtFloor,
+  nextLossScale,
+} from '../optim/loss-scale.ts';
 import { GradientReducer } from '../parallel/data-parallel.ts';
 import type { RankGrid } from '../parallel/grid.ts';
 import { agreedValue } from '../parallel/scalars.ts';
-import { evaluateInTurns, type Turns, trainStepInTurns } from './step.ts';
+import { DivergenceError, evaluateInTurns, type StepResult, type Turns, trainStepInTurns } from './step.ts';
 import { type BatchSizes, type BatchStream, checkBatchSizes, microBatchesPerRank, type TrainTask } from './task.ts';
 
 export interface LoopOptions extends BatchSizes, LearningRateSchedule {
   /** Updates in all, those of earlier runs included. */
   readonly trainIters: number;
   readonly clipGrad: number;
+  /** Where not given, gradients that are no numbers end the run. */
+  readonly lossScaling?: LossScaling | undefined;
   readonly logInterval: number;
   /** Iterations between validations; with `evalIters` 0 there are none. */
   readonly evalInterval: number;
@@ -41,21 +50,41 @@ export interface StopSignal {
 
 /** Where a run stands; all of it goes into checkpoints. */
 export interface Progress {
-  /** Updates done. */
+  /** Iterations done, skipped ones included. */
   iteration: number;
   consumedSamples: number;
+  /** Iterations without an update, because scaled gradients overflowed; they do not move the learning rate on. */
+  skippedIterations: number;
+  /** Where the loss scale stands; undefined before the first iteration of a run that scales, and where none does. */
+  lossScale: LossScaleState | undefined;
   /** Losses since the last line of `logInterval` or `evalInterval`, so that a resumed run logs the same means. */
   lossSum: number;
   lossCount: number;
+  /** Skipped iterations since that line. */
+  skippedCount: number;
 }
+
+/** Before the first iteration. */
+export const newProgress = (): Progress => ({
+  ...{ iteration: 0, consumedSamples: 0, skippedIterations: 0, lossScale: undefined },
+  ...{ lossSum: 0, lossCount: 0, skippedCount: 0 },
+});
 
 export interface LogRecord {
   readonly iteration: number;
   readonly consumedSamples: number;
-  /** Mean since the last record that was due; the one at the end of a run may come early, and begins no new mean. */
+  /**
+   * Mean since the last record that was due, without skipped iterations, NaN where all were skipped; the one at the end of a run
+   * may come early, and begins no new mean.
+   */
   readonly loss: number;
   readonly learningRate: number;
+  /** NaN where the iteration was skipped. */
   readonly gradNorm: number;
+  /** Of the next iteration, as Megatron logs it; 1 without scaling. */
+  readonly lossScale: number;
+  /** Skipped since the last record that was due. */
+  readonly skippedIterations: number;
   /** Mean time of those iterations as far as this process ran them, validation and saving left out. */
   readonly elapsedMs: number;
 }
@@ -72,6 +101,8 @@ export type ExitReason = 'finished' | 'signal' | 'exit interval' | 'exit duratio
 export interface LoopEvents {
   /** After every update. */
   stepped?(step: { readonly iteration: number; readonly loss: number; readonly elapsedMs: number }): void;
+  /** After an iteration that was skipped because gradients overflowed. */
+  skipped?(step: { readonly iteration: number; readonly lossScale: number; readonly nextScale: number }): void;
   /** After every `logInterval` updates, before every validation and at the end. */
   logged?(record: LogRecord): void;
   validating?(done: number, total: number): void;
@@ -94,7 +125,8 @@ export interface LoopHooks extends LoopEvents {
  * Trains until `trainIters` or an exit condition. The event loop turns after every iteration, so signals are heard.
  *
  * @param progress where to start; updated in place
- * @throws UsageError where the options do not fit each other; DivergenceError when the loss is no number.
+ * @throws UsageError where the options do not fit each other; DivergenceError when the loss is no number, or gradients
+ *   overflow again and again at the lowest loss scale.
  */
 export async function trainLoop<Batch>(
   task: TrainTask<Batch>,
@@ -123,13 +155,15 @@ export async function trainLoop<Batch>(
     const iteration = progress.iteration + 1;
     options.profiler?.stepping(iteration);
     const start = performance.now();
-    const learningRate = learningRateAt(options, iteration);
-    const update = { learningRate, clipGrad: options.clipGrad };
-    const { loss, gradNorm } = await inTurns(trainStepInTurns(task, stream, microBatches, optimizer, update, reducer));
+    const learningRate = learningRateAt(options, iteration - progress.skippedIterations);
+    if (options.lossScaling) progress.lossScale ??= initialLossScale(options.lossScaling);
+    const update = { learningRate, clipGrad: options.clipGrad, lossScale: progress.lossScale?.scale };
+    const step = await inTurns(trainStepInTurns(task, stream, microBatches, optimizer, update, reducer));
+    const { loss, overflowed } = step;
     progress.iteration = iteration;
     progress.consumedSamples = stream.consumedSamples;
-    progress.lossSum += loss;
-    progress.lossCount++;
+    countStep(progress, step);
+    rescale(progress, options, overflowed, hooks);
     const elapsedMs = performance.now() - start;
     logTime += elapsedMs;
     logSteps++;
@@ -141,12 +175,18 @@ export async function trainLoop<Batch>(
     const isLogDue = iteration % options.logInterval === 0 || isEvaluationDue;
     if (isLogDue || isLast) {
       const log: LogRecord = {
-        ...{ iteration, consumedSamples: progress.consumedSamples, learningRate, gradNorm },
+        ...{ iteration, consumedSamples: progress.consumedSamples, learningRate },
+        gradNorm: overflowed ? Number.NaN : step.gradNorm,
         loss: progress.lossSum / progress.lossCount,
+        lossScale: progress.lossScale?.scale ?? 1,
+        skippedIterations: progress.skippedCount,
         elapsedMs: logTime / logSteps,
       };
       // a line that only the end of this run brings must not change the next one of a run that goes on
-      if (isLogDue) [progress.lossSum, progress.lossCount, logTime, logSteps] = [0, 0, 0, 0];
+      if (isLogDue) {
+        Object.assign(progress, { lossSum: 0, lossCount: 0, skippedCount: 0 });
+        [logTime, logSteps] = [0, 0];
+      }
       hooks.logged?.(log);
       const validation =
         isEvaluationDue || (evaluates && isLast) ? await validate(task, iteration, options, hooks) : undefined;
@@ -167,6 +207,41 @@ export async function trainLoop<Batch>(
   save();
   await testAtEnd(task, progress.iteration, options, hooks);
   return 'finished';
+}
+
+/** A skipped iteration counts, but its loss belongs to no mean. */
+function countStep(progress: Progress, { loss, overflowed }: StepResult): void {
+  if (overflowed) {
+    progress.skippedIterations++;
+    progress.skippedCount++;
+  } else {
+    progress.lossSum += loss;
+    progress.lossCount++;
+  }
+}
+
+/** The scale of the next iteration. @throws DivergenceError when a lower scale is called for again and again, and there is none. */
+function rescale(
+  progress: Progress,
+  { lossScaling }: LoopOptions,
+  overflowed: boolean,
+  { skipped }: Pick<LoopEvents, 'skipped'>,
+): void {
+  const before = progress.lossScale;
+  if (!lossScaling || !before) return;
+  const after = nextLossScale(lossScaling, before, overflowed);
+  progress.lossScale = after;
+  if (overflowed) skipped?.({ iteration: progress.iteration, lossScale: before.scale, nextScale: after.scale });
+  if (after.stuck < mostOverflowsAtFloor) return;
+  throw new DivergenceError(
+    `training diverged: the gradients overflowed ${after.stuck} times in a row at the lowest loss scale, ${after.scale}`,
+    {
+      remedy:
+        lossScaling.kind === 'constant'
+          ? 'Go on from the last checkpoint with a smaller --loss-scale, without it (the scale then adapts), or with --bf16.'
+          : 'Go on from the last checkpoint with a lower --lr, with a smaller --min-loss-scale, or with --bf16.',
+    },
+  );
 }
 
 /** Does the work, and lets the event loop run after every turn. */

@@ -1,5 +1,6 @@
 /** `megatron pretrain gpt`: from a configuration to a trained model. */
 
+import { expectWritable } from '../base/files.ts';
 import { formatInteger } from '../base/format.ts';
 import type { ProgressStream } from '../base/progress.ts';
 import { openCheckpoint } from '../checkpoint/index.ts';
@@ -19,7 +20,9 @@ import { architectureRecord, assertSameArchitecture, modelOfRun } from './gpt-ar
 import { openGptDatasets } from './gpt-datasets.ts';
 import { gptLossSum } from './gpt-loss.ts';
 import type { ExitReason, LoopEvents, StopSignal } from './loop.ts';
+import { changedPrecisionWords, precisionOf, precisionWords } from './precision.ts';
 import { pretrain, type RunIdentity, type RunStart } from './pretrain.ts';
+import { Profiler } from './profile/profiler.ts';
 import { expectedMemory, measuredMemory } from './rank-report.ts';
 import { hardwareFlopsPerToken, modelFlopsPerToken, palmFlopsPerToken } from './report/flops.ts';
 import { closingWords, createRunReport, type RunReport } from './run-report.ts';
@@ -53,8 +56,11 @@ export async function pretrainGpt(
   const speaks = world.rank === 0;
   const notify = (message: string): void => void (speaks && streams.stderr.write(`${message}\n`));
   using resources = new DisposableStack();
-  const grid = createRankGrid(world, config.tensorModelParallelSize);
+  let report: RunReport | undefined;
+  const profiler = profilerOf(config, world, (line) => report?.note(line));
+  const grid = createRankGrid(profiler?.watch(world) ?? world, config.tensorModelParallelSize);
   checkBatchSizes(config, grid);
+  const precision = precisionOf(config);
   const checkpoint = config.load === undefined ? undefined : resources.use(openCheckpoint(config.load));
   refuseToMixRuns(config.save, checkpoint);
   const tokenizer = config.vocabSize === undefined ? createTokenizer(tokenizerSource(config)) : undefined;
@@ -64,6 +70,8 @@ export async function pretrainGpt(
     assertSameArchitecture(checkpoint, modelConfig);
     const changed = changedOrderWords(checkpoint, config);
     if (changed) notify(changed);
+    const otherPrecision = changedPrecisionWords(checkpoint, precision);
+    if (otherPrecision) notify(otherPrecision);
   }
   const { device, numThreads: threads, weightDecay, microBatchSize, seqLength } = config;
   const datasets = resources.use(
@@ -73,8 +81,8 @@ export async function pretrainGpt(
     }),
   );
   const engine = resources.use(await createEngine({ device, threads, notify }));
+  profiler?.attach(engine, grid);
 
-  let report: RunReport | undefined;
   const { adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon } = config;
   const { model, reason, iteration } = await pretrain(
     () => new GptModel(modelConfig, grid.tensor, { recomputation: recomputationOf(config) }),
@@ -88,6 +96,8 @@ export async function pretrainGpt(
       ...config,
       engine,
       grid,
+      profiler,
+      precision,
       adam: { beta1, beta2, epsilon, weightDecay },
       signal: streams.signal,
       load: checkpoint,
@@ -99,9 +109,18 @@ export async function pretrainGpt(
     },
   );
   resources.use(model.parameters);
+  profiler?.finish();
   for (const line of world.size > 1 ? measuredMemory(grid, engine) : []) report?.note(line);
   report?.note(closingWords(reason, iteration, startedAt, config.save, engine));
   return { reason, iteration };
+}
+
+/** @throws MegatronError before anything else is done where the trace could not be written. */
+function profilerOf(config: PretrainGptConfig, world: Communicator, note: (line: string) => void) {
+  const { profile, profileStepStart: stepStart, profileStepEnd: stepEnd, trainIters } = config;
+  if (profile === undefined) return undefined;
+  if (world.rank === 0) expectWritable(profile);
+  return new Profiler({ file: profile, stepStart, stepEnd, trainIters, note });
 }
 
 function runIdentity(config: PretrainGptConfig, model: GptConfig, tokenizer: Tokenizer | undefined): RunIdentity {
@@ -141,7 +160,7 @@ function openReport(
     tensorboardDir: config.tensorboardDir,
     ...streams,
   });
-  report.note(`engine: ${engine.backend.description}`);
+  report.note(`engine: ${engine.backend.description}; ${precisionWords(precisionOf(config))}`);
   const size = `${formatInteger(parameterCount)} parameters, vocabulary ${formatInteger(modelConfig.vocabSize)}`;
   report.note(`model: ${size}`);
   if (iteration > 0) report.note(`going on after iteration ${iteration}`);
@@ -155,6 +174,7 @@ function joinEvents(...all: readonly LoopEvents[]): LoopEvents {
   };
   return {
     stepped: (step) => tell((events) => events.stepped?.(step)),
+    skipped: (step) => tell((events) => events.skipped?.(step)),
     logged: (record) => tell((events) => events.logged?.(record)),
     validating: (done, total) => tell((events) => events.validating?.(done, total)),
     validated: (record) => tell((events) => events.validated?.(record)),

@@ -12,7 +12,8 @@ import { type RankGrid, soloGrid } from '../parallel/grid.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import type { Engine } from '../tensor/engine.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { type ExitReason, type LoopEvents, type LoopOptions, type Progress, trainLoop } from './loop.ts';
+import { type ExitReason, type LoopEvents, type LoopOptions, newProgress, trainLoop } from './loop.ts';
+import { fullPrecision, type Precision, precisionRecord, savedLossScale } from './precision.ts';
 import { refuseToMixRuns } from './save-folder.ts';
 import type { BatchStream, TrainTask } from './task.ts';
 import { loadTraining, saveTraining } from './training-checkpoint.ts';
@@ -37,13 +38,16 @@ export interface RunStart<Model> {
   readonly iteration: number;
 }
 
-export interface PretrainOptions<Model> extends Omit<LoopOptions, 'saveInterval' | 'evalIters' | 'evalInterval'> {
+export interface PretrainOptions<Model>
+  extends Omit<LoopOptions, 'saveInterval' | 'evalIters' | 'evalInterval' | 'lossScaling'> {
   readonly engine: Engine;
   /** This rank's place among all; a run of one rank where not given. Every rank calls `pretrain` alike. */
   readonly grid?: RankGrid;
   /** Seed of the initial values. */
   readonly seed: number;
   readonly adam: AdamWOptions;
+  /** Default: the engine's float type, without loss scaling. */
+  readonly precision?: Precision;
   readonly evalInterval?: number;
   readonly evalIters?: number;
   /** Folder for checkpoints; none are saved where not given. */
@@ -92,7 +96,7 @@ export async function pretrain<Model extends TrainableModel, Batch>(
   forwardStep: (batch: Batch, model: Model, training: boolean) => Tensor,
   options: PretrainOptions<Model>,
 ): Promise<PretrainResult<Model>> {
-  const { engine, save, identity = anonymous, grid = soloGrid() } = options;
+  const { engine, save, identity = anonymous, grid = soloGrid(), precision = fullPrecision } = options;
   using resources = new DisposableStack();
   const { load } = options;
   const checkpoint = typeof load === 'string' ? resources.use(openCheckpoint(load)) : load;
@@ -100,12 +104,14 @@ export async function pretrain<Model extends TrainableModel, Batch>(
   const model = modelProvider();
   const { parameters } = model;
   using unfinished = new DisposableStack();
-  unfinished.use(parameters).allocate(engine);
+  unfinished.use(parameters).allocate(engine, precision);
   const optimizer = resources.use(new AdamW(parameters, options.adam));
-  const progress: Progress = { iteration: 0, consumedSamples: 0, lossSum: 0, lossCount: 0 };
+  const progress = newProgress();
   const state = { parameters, optimizer, progress };
-  if (checkpoint) loadTraining(checkpoint, state);
-  else parameters.initialize(options.seed);
+  if (checkpoint) {
+    loadTraining(checkpoint, state);
+    progress.lossScale = savedLossScale(checkpoint, precision.lossScaling);
+  } else parameters.initialize(options.seed);
 
   const datasets = datasetProvider(model);
   const task: TrainTask<Batch> = {
@@ -121,6 +127,7 @@ export async function pretrain<Model extends TrainableModel, Batch>(
   const events = (grid.world.rank === 0 && options.report?.({ model, iteration: progress.iteration })) || {};
   const loop: LoopOptions = {
     ...options,
+    lossScaling: precision.lossScaling,
     evalInterval: options.evalInterval ?? options.trainIters,
     evalIters: options.evalIters ?? 0,
     saveInterval: options.saveInterval ?? options.trainIters,
@@ -130,7 +137,8 @@ export async function pretrain<Model extends TrainableModel, Batch>(
     save: () => {
       if (save === undefined) return;
       events.saving?.();
-      const saved = saveTraining(state, grid, { ...identity, folder: save, retain: options.saveRetain });
+      const settings = { ...identity.settings, ...precisionRecord(precision, progress.lossScale) };
+      const saved = saveTraining(state, grid, { ...identity, settings, folder: save, retain: options.saveRetain });
       if (saved) events.saved?.({ iteration: progress.iteration, folder: saved.folder, warnings: saved.warnings });
     },
   });

@@ -88,6 +88,10 @@ export function createRunReport(options: RunReportOptions): RunReport {
         }),
       );
     },
+    skipped: ({ iteration, lossScale, nextScale }) =>
+      line.log(
+        `iteration ${iteration} is skipped: gradients overflowed at loss scale ${lossScale}; the next is ${nextScale}`,
+      ),
     logged,
     validating: (done, total) =>
       line.update(() => `validating ${done} of ${total} batches · loss ${lastLoss.toFixed(4)}`),
@@ -118,17 +122,17 @@ const tokensPerSecond = (record: LogRecord, options: RunReportOptions): number =
   (options.globalBatchSize * options.tokensPerSample * 1000) / record.elapsedMs;
 
 function trainingLine(record: LogRecord, options: RunReportOptions): string {
-  const { iteration, consumedSamples, elapsedMs, learningRate, loss, gradNorm } = record;
+  const { iteration, consumedSamples, elapsedMs, learningRate, loss, gradNorm, lossScale, skippedIterations } = record;
   const { trainIters, globalBatchSize, modelFlopsPerToken, palmFlopsPerToken, hardwareFlopsPerToken } = options;
   return formatTrainingLine({
     time: new Date(),
-    ...{ iteration, trainIters, consumedSamples, learningRate, globalBatchSize, gradNorm },
+    ...{ iteration, trainIters, consumedSamples, learningRate, globalBatchSize, lossScale, skippedIterations },
+    // what skipped iterations do not have is left out, as Megatron does
+    ...(Number.isNaN(gradNorm) ? {} : { gradNorm }),
     ...{ modelFlopsPerToken, palmFlopsPerToken, hardwareFlopsPerToken },
     elapsedMsPerIteration: elapsedMs,
     tokensPerSecond: tokensPerSecond(record, options),
-    losses: { 'lm loss': loss },
-    lossScale: 1,
-    skippedIterations: 0,
+    losses: Number.isNaN(loss) ? {} : { 'lm loss': loss },
     nanIterations: 0,
   });
 }
@@ -150,7 +154,8 @@ function metricsOf(
     lmLoss: record.loss,
     learningRate: record.learningRate,
     gradNorm: record.gradNorm,
-    lossScale: 1,
+    lossScale: record.lossScale,
+    skippedIterations: record.skippedIterations,
     elapsedMs: record.elapsedMs,
     tokensPerSecond: rate,
     modelTflops: (rate * options.modelFlopsPerToken) / 1e12,

@@ -24,12 +24,14 @@ export class DivergenceError extends MegatronError {}
 export interface StepResult {
   /** Mean over all loss terms of the global batch, before the update. */
   readonly loss: number;
-  /** Norm of the gradient before clipping. */
+  /** Norm of the gradient before clipping, the loss scale divided out; infinite or NaN where `overflowed`. */
   readonly gradNorm: number;
+  /** Whether a scaled gradient was infinite or NaN, on whichever rank; nothing was updated then. */
+  readonly overflowed: boolean;
 }
 
 /**
- * Adds the gradients of the mean loss over all terms of the global batch to the parameters' cleared gradients, summed over
+ * Adds the gradients of `lossScale` times the mean loss over all terms of the global batch to the parameters' cleared gradients, summed over
  * the data-parallel ranks.
  *
  * @returns the mean loss, the same on every rank
@@ -38,7 +40,8 @@ export const accumulateGradients = <Batch>(
   task: TrainTask<Batch>,
   batches: readonly Batch[],
   reducer?: GradientReducer,
-): number => withReducer(task, reducer, (sums) => finish(accumulateInTurns(task, batches, sums)));
+  lossScale = 1,
+): number => withReducer(task, reducer, (sums) => finish(accumulateInTurns(task, batches, sums, lossScale)));
 
 /** One that is made for a single call must not outlive it: it holds views of the gradients. */
 function withReducer<Result>(
@@ -56,6 +59,7 @@ function* accumulateInTurns<Batch>(
   task: TrainTask<Batch>,
   batches: readonly Batch[],
   reducer: GradientReducer,
+  lossScale: number,
 ): Turns<number> {
   const { data } = task.grid;
   const watched = phasesOf(task);
@@ -70,7 +74,7 @@ function* accumulateInTurns<Batch>(
       const loss = watched('forward', () => task.forwardStep(batch, true));
       if (isLast) reducer.begin();
       const onLeaf = isLast && reducer.isNeeded ? (leaf: Tensor) => reducer.leafReady(leaf) : undefined;
-      watched('backward', () => tape.backward(loss, 1 / terms, onLeaf));
+      watched('backward', () => tape.backward(loss, lossScale / terms, onLeaf));
       return loss.item();
     });
     yield;
@@ -91,9 +95,15 @@ export interface Update {
   readonly learningRate: number;
   /** 0 for no clipping. */
   readonly clipGrad: number;
+  /** Multiplies the loss; gradients that overflow are then the scale's fault, and no divergence. */
+  readonly lossScale?: number | undefined;
 }
 
-/** One update. @throws DivergenceError when loss or gradient are infinite or NaN; the weights are then as before. */
+/**
+ * One update, or none where scaled gradients overflowed.
+ *
+ * @throws DivergenceError when the loss is infinite or NaN, or an unscaled gradient is; the weights are then as before.
+ */
 export const trainStep = <Batch>(
   task: TrainTask<Batch>,
   stream: BatchStream<Batch>,
@@ -113,19 +123,30 @@ export function* trainStepInTurns<Batch>(
   update: Update,
   reducer: GradientReducer,
 ): Turns<StepResult> {
+  const { learningRate, clipGrad, lossScale = 1 } = update;
   const watched = phasesOf(task);
   const batches = watched('data', () => Array.from({ length: microBatches }, () => stream.next()));
   watched('clear gradients', () => task.parameters.clearGradients());
-  const loss = yield* accumulateInTurns(task, batches, reducer);
-  const gradNorm = watched('gradient norm', () => gradientNorm(task.parameters, task.grid.tensor));
-  if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+  const loss = yield* accumulateInTurns(task, batches, reducer, lossScale);
+  const gradNorm = watched('gradient norm', () => gradientNorm(task.parameters, task.grid.tensor)) / lossScale;
+  const overflowed = !Number.isFinite(gradNorm);
+  if (!Number.isFinite(loss) || (overflowed && update.lossScale === undefined)) {
     throw new DivergenceError(`training diverged: loss ${loss}, gradient norm ${gradNorm}`, {
-      remedy: 'Go on from the last checkpoint with a lower --lr, a longer warm-up or a smaller --clip-grad.',
+      remedy: `Go on from the last checkpoint with a lower --lr, a longer warm-up or a smaller --clip-grad${rangeAdvice(task)}.`,
     });
   }
-  watched('optimizer', () => optimizer.step(update.learningRate, clipFactor(gradNorm, update.clipGrad)));
-  return { loss, gradNorm };
+  // all ranks know the same norm, so all skip or none does; what undoes the scale rides on the factor of clipping
+  if (!overflowed) {
+    watched('optimizer', () => optimizer.step(learningRate, clipFactor(gradNorm, clipGrad) / lossScale));
+  }
+  return { loss, gradNorm, overflowed };
 }
+
+/** Where activations may have left the range of their format. */
+const rangeAdvice = ({ parameters }: Pick<TrainTask<never>, 'parameters'>): string =>
+  parameters.groups.some(({ copies }) => copies?.dtype === 'f16')
+    ? '; or with --bf16, where activations may exceed 65,504'
+    : '';
 
 /** Mean loss over `microBatches` of every data-parallel rank's stream, dropout off; in turns. */
 export function* evaluateInTurns<Batch>(

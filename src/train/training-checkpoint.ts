@@ -19,7 +19,7 @@ import type { AdamW, ParameterState } from '../optim/adamw.ts';
 import type { RankGrid } from '../parallel/grid.ts';
 import type { Parameter, Parameters } from '../parallel/parameters.ts';
 import { agreedValue } from '../parallel/scalars.ts';
-import type { DType } from '../tensor/dtype.ts';
+import { type DType, rawBytes } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Progress } from './loop.ts';
 
@@ -73,7 +73,7 @@ export function saveTraining(
 
 function commitOptions(state: TrainingState, options: TrainingCheckpointOptions): CommitOptions {
   const { optimizer, progress } = state;
-  const { consumedSamples, lossSum, lossCount } = progress;
+  const { consumedSamples, lossSum, lossCount, skippedIterations, skippedCount } = progress;
   return {
     retain: options.retain,
     ...(options.attachments ? { attachments: options.attachments } : {}),
@@ -82,7 +82,10 @@ function commitOptions(state: TrainingState, options: TrainingCheckpointOptions)
       consumedTokens: consumedSamples * options.tokensPerSample,
       architecture: options.architecture,
       tokenizer: options.tokenizer,
-      trainingState: { ...options.settings, optimizerSteps: optimizer.steps, lossSum, lossCount },
+      trainingState: {
+        ...options.settings,
+        ...{ optimizerSteps: optimizer.steps, lossSum, lossCount, skippedIterations, skippedCount },
+      },
     },
   };
 }
@@ -115,7 +118,7 @@ function sliceOf(parameter: Parameter, name: string, kind: 'model' | 'optimizer'
     offset: parameter.offset,
     shape: parameter.shape,
     dtype: storedDtypes[tensor.dtype],
-    data: () => tensor.bytes,
+    data: () => rawBytes(tensor.read()),
   };
 }
 
@@ -123,11 +126,11 @@ function readTensor(checkpoint: Checkpoint, parameter: Parameter, name: string, 
   const { offset, shape, spec } = parameter;
   if (shape.includes(0)) return; // nothing of a short vocabulary falls to this rank
   const request = { offset, shape, dtype: storedDtypes[tensor.dtype], globalShape: spec.globalShape };
-  checkpoint.readInto(name, request, tensor.bytes);
+  tensor.writeBytes((bytes) => checkpoint.readInto(name, request, bytes));
 }
 
 /**
- * Fills the weights alone: for evaluation, generation and fine-tuning.
+ * Fills the weights alone, and makes their 16-bit copies: for evaluation, generation and fine-tuning.
  *
  * @throws CheckpointError when the checkpoint has other parameters than the model, or is damaged.
  */
@@ -141,6 +144,7 @@ export function loadWeights(checkpoint: Checkpoint, parameters: Parameters): voi
     );
   }
   for (const parameter of parameters.all) readTensor(checkpoint, parameter, parameter.name, parameter.stored);
+  parameters.refreshCopies();
 }
 
 /** Fills weights, optimizer and progress. @throws CheckpointError when a part is missing or damaged. */
@@ -151,8 +155,8 @@ export function loadTraining(checkpoint: Checkpoint, state: TrainingState): void
     readTensor(checkpoint, parameter, optimizerName(name, parameter), tensor);
   }
   const { iteration, consumedSamples, trainingState } = checkpoint.manifest;
-  const number = (key: string): number => {
-    const value = trainingState[key];
+  const number = (key: string, missing?: number): number => {
+    const value = trainingState[key] ?? missing;
     if (typeof value === 'number') return value;
     throw new CheckpointError(`the checkpoint ${checkpoint.folder} has no ${key} in its training state`, {
       remedy: 'It was not saved by a training run; load another one.',
@@ -164,5 +168,8 @@ export function loadTraining(checkpoint: Checkpoint, state: TrainingState): void
     consumedSamples,
     lossSum: number('lossSum'),
     lossCount: number('lossCount'),
+    // a run of float32 skips nothing, and once did not say so
+    skippedIterations: number('skippedIterations', 0),
+    skippedCount: number('skippedCount', 0),
   });
 }

@@ -24,6 +24,7 @@ const metrics = (iteration: number, extra: Partial<IterationMetrics> = {}): Iter
   learningRate: 1.5e-4,
   gradNorm: 1,
   lossScale: 65536,
+  skippedIterations: 0,
   elapsedMs: 12.5,
   tokensPerSecond: 1000,
   modelTflops: 0.5,
@@ -40,7 +41,7 @@ const iterations = (): number[] => readMetrics(path).map((line) => line.iteratio
 
 test('fields have one order, and numbers keep every bit', () => {
   expect(metricsLine(metrics(2, { validPpl: 2, validLoss: 1 }))).toBe(
-    '{"iteration":2,"consumedTokens":8192,"lmLoss":1.6666666666666667,"learningRate":0.00015,"gradNorm":1,"lossScale":65536,' +
+    '{"iteration":2,"consumedTokens":8192,"lmLoss":1.6666666666666667,"learningRate":0.00015,"gradNorm":1,"lossScale":65536,"skippedIterations":0,' +
       '"elapsedMs":12.5,"tokensPerSecond":1000,"modelTflops":0.5,"memoryBytes":1000000000,"validLoss":1,"validPpl":2}',
   );
   fc.assert(

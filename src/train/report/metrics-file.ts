@@ -13,6 +13,8 @@ export interface IterationMetrics {
   readonly learningRate: number;
   readonly gradNorm: number;
   readonly lossScale: number;
+  /** Since the line before. */
+  readonly skippedIterations: number;
   readonly elapsedMs: number;
   readonly tokensPerSecond: number;
   /** By the causal-matmul convention. */
@@ -31,6 +33,7 @@ const fields = [
   'learningRate',
   'gradNorm',
   'lossScale',
+  'skippedIterations',
   'elapsedMs',
   'tokensPerSecond',
   'modelTflops',

@@ -60,7 +60,7 @@ test('a folder that cannot be made is told', () => {
   expect(existsSync(join(folder, 'file', 'logs'))).toBe(false);
 });
 
-test('tags are Megatron’s; a figure that was not measured has none', () => {
+test('tags are Megatron’s; a figure that was not measured, or is no number, has none', () => {
   const metrics = {
     iteration: 1,
     consumedTokens: 2,
@@ -68,6 +68,7 @@ test('tags are Megatron’s; a figure that was not measured has none', () => {
     learningRate: 4,
     gradNorm: 5,
     lossScale: 6,
+    skippedIterations: 0,
     elapsedMs: 7000,
     tokensPerSecond: 8,
     modelTflops: 9,
@@ -84,4 +85,8 @@ test('tags are Megatron’s; a figure that was not measured has none', () => {
     'lm loss validation': 1,
     'lm loss validation ppl': 2,
   });
+  // where all iterations were skipped there is no loss to average
+  const skipped = { ...metrics, lmLoss: Number.NaN, gradNorm: Number.NaN, skippedIterations: 4 };
+  expect(Object.keys(megatronScalars(skipped))).not.toContain('lm loss');
+  expect(megatronScalars(skipped)).toMatchObject({ 'skipped-iterations': 4, 'loss-scale': 6 });
 });

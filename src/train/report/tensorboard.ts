@@ -110,11 +110,12 @@ function openNew(folder: string, seconds: number): [path: string, handle: number
 /** The figures of a logged iteration under Megatron's own tags. */
 export function megatronScalars(metrics: IterationMetrics): Record<string, number> {
   const { validLoss, validPpl } = metrics;
-  return {
+  const figures: Record<string, number> = {
     'lm loss': metrics.lmLoss,
     'learning-rate': metrics.learningRate,
     'grad-norm': metrics.gradNorm,
     'loss-scale': metrics.lossScale,
+    'skipped-iterations': metrics.skippedIterations,
     'iteration-time': metrics.elapsedMs / 1000,
     'tokens-per-second': metrics.tokensPerSecond,
     throughput: metrics.modelTflops,
@@ -122,4 +123,5 @@ export function megatronScalars(metrics: IterationMetrics): Record<string, numbe
     ...(validLoss === undefined ? {} : { 'lm loss validation': validLoss }),
     ...(validPpl === undefined ? {} : { 'lm loss validation ppl': validPpl }),
   };
+  return Object.fromEntries(Object.entries(figures).filter(([, figure]) => Number.isFinite(figure)));
 }

@@ -1,6 +1,7 @@
 /** A rank that trains small GPTs and keeps all that another layout's run must have, too: what `launch` runs. */
 
 import { createHash } from 'node:crypto';
+import { flagName } from '../../../src/base/flag-name.ts';
 import {
   beginCheckpoint,
   type CheckpointTensor,
@@ -11,7 +12,6 @@ import {
 import type { Communicator } from '../../../src/comm/communicator.ts';
 import type { RankFunction } from '../../../src/comm/rank.ts';
 import { parseCommandLine } from '../../../src/config/command.ts';
-import { flagName } from '../../../src/config/flag.ts';
 import { type PretrainGptConfig, pretrainGptCommand } from '../../../src/config/pretrain-gpt.ts';
 import { recomputationOf } from '../../../src/config/recompute-flags.ts';
 import { GptModel } from '../../../src/model/gpt.ts';

@@ -7,6 +7,7 @@ import { AdamW } from '../../../src/optim/adamw.ts';
 import { createRankGrid } from '../../../src/parallel/grid.ts';
 import { createReferenceEngine } from '../../../src/tensor/engines/reference.ts';
 import { modelOfCheckpoint } from '../../../src/train/gpt-architecture.ts';
+import { newProgress } from '../../../src/train/loop.ts';
 import { loadTraining, saveTraining } from '../../../src/train/training-checkpoint.ts';
 
 export interface Resharding {
@@ -23,7 +24,7 @@ const rank: RankFunction<Resharding, void> = (world, { from, to, tensorParallelS
   using parameters = model.parameters;
   parameters.allocate(engine);
   using optimizer = new AdamW(parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 });
-  const progress = { iteration: 0, consumedSamples: 0, lossSum: 0, lossCount: 0 };
+  const progress = newProgress();
   const state = { parameters, optimizer, progress };
   loadTraining(checkpoint, state);
   const { architecture, tokenizer } = checkpoint.manifest;
