@@ -1,8 +1,6 @@
 // Matrix products of values of any type: float32 goes to the libraries, 16 bits to our own product.
-#include <vector>
-#include "elements.h"
+#include "gemm-half.h"
 #include "gemm.h"
-#include "parallel.h"
 
 template <>
 void gemmValues(const Context* context, bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, const float* a,
@@ -18,14 +16,21 @@ void gemmValues(const Context* context, bool transposeA, bool transposeB, int64_
   });
 }
 
+// The unit that multiplies values of type T here.
+template <class T>
+using UnitOf = std::conditional_t<hasPairs && std::is_same_v<T, Bf16>, Pairs, Widened>;
+
 template <class T, class Out>
 void gemmValues(const Context* context, bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t k, const T* a,
                 const T* b, const float* bias, Out* c, bool accumulate) {
-  const std::vector<float> wideA(a, a + m * k), wideB(b, b + k * n);
-  std::vector<float> wideC(static_cast<size_t>(m * n));
-  if (accumulate) std::copy(c, c + m * n, wideC.begin());
-  gemmValues(context, transposeA, transposeB, m, n, k, wideA.data(), wideB.data(), bias, wideC.data(), accumulate);
-  for (int64_t i = 0; i < m * n; ++i) c[i] = static_cast<Out>(wideC[static_cast<size_t>(i)]);
+  if (m <= 0 || n <= 0) return;
+  if (k <= 0) {  // an empty sum
+    for (int64_t i = 0; i < m * n; ++i)
+      c[i] = static_cast<Out>((accumulate ? static_cast<float>(c[i]) : 0.0f) + (bias ? bias[i % n] : 0.0f));
+    return;
+  }
+  const half::Source<T> rows{a, transposeA ? m : k, !transposeA}, columns{b, transposeB ? k : n, transposeB};
+  half::multiply<UnitOf<T>>(context, rows, columns, m, n, k, bias, c, accumulate);
 }
 
 #define INSTANCE(T, Out)                                                                                            \

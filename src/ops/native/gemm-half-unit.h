@@ -1,0 +1,66 @@
+// How 16-bit operands become what the registers multiply: 32-bit words, one for each step of the depth. Two units:
+// Pairs: two neighbours of the depth in a word, multiplied and summed by one instruction (AVX512-BF16);
+// Widened: each value as a float32, for f16 and for processors without such an instruction.
+#pragma once
+#include <algorithm>
+#include "vectors.h"
+
+#if defined(__AVX512BF16__)
+constexpr bool hasPairs = true;
+#else
+constexpr bool hasPairs = false;
+#endif
+
+typedef uint32_t Words __attribute__((vector_size(16)));
+typedef uint32_t UnalignedWords __attribute__((vector_size(16), aligned(2), may_alias));
+typedef uint16_t Halves __attribute__((vector_size(16)));
+typedef uint16_t UnalignedHalves __attribute__((vector_size(16), aligned(2), may_alias));
+
+// Eight words of neighbours across the depth.
+struct EightWords {
+  Words low, high;
+};
+
+struct Pairs {
+  static constexpr int depth = 2;  // of a word
+
+  static ALWAYS_INLINE uint32_t word(const Bf16* first, const Bf16* second) {
+    return first->bits | (second ? static_cast<uint32_t>(second->bits) << 16 : 0u);
+  }
+  // Four words along the depth.
+  static ALWAYS_INLINE Words words(const Bf16* from) { return *reinterpret_cast<const UnalignedWords*>(from); }
+  static ALWAYS_INLINE EightWords across(const Bf16* first, const Bf16* second) {
+    const Halves a = *reinterpret_cast<const UnalignedHalves*>(first), b = *reinterpret_cast<const UnalignedHalves*>(second);
+    return {(Words)__builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11),
+            (Words)__builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)};
+  }
+#if defined(__AVX512BF16__)
+  static ALWAYS_INLINE Vector multiplyAdd(Vector sum, uint32_t a, Vector b) {
+    return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(static_cast<int>(a)), (__m512bh)b);
+  }
+#endif
+};
+
+struct Widened {
+  static constexpr int depth = 1;
+
+  template <class T>
+  static ALWAYS_INLINE uint32_t word(const T* first, const T*) {
+    return bitsOf(*first);
+  }
+  static ALWAYS_INLINE Words words(const Bf16* from) {
+    return Words{bitsOf(from[0]), bitsOf(from[1]), bitsOf(from[2]), bitsOf(from[3])};
+  }
+  static ALWAYS_INLINE Words words(const F16* from) {
+#if defined(__F16C__)
+    return (Words)_mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+#else
+    return Words{bitsOf(from[0]), bitsOf(from[1]), bitsOf(from[2]), bitsOf(from[3])};
+#endif
+  }
+  template <class T>
+  static ALWAYS_INLINE EightWords across(const T* first, const T*) {
+    return {words(first), words(first + 4)};
+  }
+  static ALWAYS_INLINE Vector multiplyAdd(Vector sum, uint32_t a, Vector b) { return sum + broadcast(floatOf(a)) * b; }
+};
