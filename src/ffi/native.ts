@@ -9,7 +9,14 @@ import { EngineError, messageOf } from '../base/errors.ts';
  * bytes that is passed by value.
  */
 export type NativeType = keyof typeof koffiTypes;
-export type NativeValue = number | bigint | string | null | ArrayBufferView | { readonly bytes: Uint8Array };
+export type NativeValue =
+  | number
+  | bigint
+  | string
+  | null
+  | ArrayBufferView
+  | readonly string[]
+  | { readonly bytes: Uint8Array };
 export type NativeFunction = (...values: NativeValue[]) => unknown;
 
 export interface NativeLibrary {
@@ -33,6 +40,7 @@ const koffiTypes = {
   float: 'float',
   double: 'double',
   string: 'const char *',
+  strings: 'const char **',
   bytes128: koffi.struct({ bytes: koffi.array('uint8_t', 128) }),
 } as const;
 
@@ -90,7 +98,10 @@ export function viewMemory(address: bigint, bytes: number): ArrayBuffer {
   return koffi.view(address, bytes) as ArrayBuffer;
 }
 
-/** Address of the first byte. JavaScript does not move what is longer than 64 bytes, so it holds while the array lives. */
+/**
+ * Address of the first byte. JavaScript does not move what is longer than 64 bytes, but frees it with the last reference to
+ * it, and an address is none.
+ */
 export const addressOf = (bytes: ArrayBufferView): bigint => koffi.address(bytes);
 
 /** The text of UTF-8 bytes that end with 0. */

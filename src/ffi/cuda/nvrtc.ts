@@ -1,13 +1,13 @@
 /** NVRTC: CUDA C++ to machine code of one device's architecture, at run time. */
 
 import { EngineError } from '../../base/errors.ts';
-import { addressOf, openLibrary } from '../native.ts';
+import { openLibrary } from '../native.ts';
 import { bindChecked, CudaError, Out, type StatusWords } from './status.ts';
 
 const signatures = {
   nvrtcVersion: ['pointer', 'pointer'],
   nvrtcCreateProgram: ['pointer', 'string', 'string', 'int32', 'pointer', 'pointer'],
-  nvrtcCompileProgram: ['pointer', 'int32', 'pointer'],
+  nvrtcCompileProgram: ['pointer', 'int32', 'strings'],
   nvrtcGetProgramLogSize: ['pointer', 'pointer'],
   nvrtcGetProgramLog: ['pointer', 'pointer'],
   nvrtcGetCUBINSize: ['pointer', 'pointer'],
@@ -52,11 +52,8 @@ export function openNvrtc(path: string): Nvrtc {
       handle.place.setBigUint64(0, out.pointer, true);
       const program = out.pointer;
       try {
-        const texts = options.map((option) => Buffer.from(`${option}\0`.padEnd(72, '\0'))); // long enough not to move
-        const pointers = new BigUint64Array(Math.max(16, texts.length));
-        for (const [index, text] of texts.entries()) pointers[index] = addressOf(text);
         try {
-          nvrtc.nvrtcCompileProgram(program, texts.length, pointers);
+          nvrtc.nvrtcCompileProgram(program, options.length, options);
         } catch (error) {
           if (!(error instanceof CudaError)) throw error;
           throw new EngineError(`NVRTC ${version} failed on ${file}: ${error.statusName}\n${logOf(program)}`, {

@@ -81,12 +81,10 @@ function defaultPlan(kernel: Kernel, values: readonly KernelArgument[], device: 
 }
 
 /** Writes arguments where the driver finds them: it wants an array of pointers to them, and copies what they point to. */
-function argumentWriter(): (step: CudaLaunch, found: LoadedFunction, workspace: bigint) => bigint {
+function argumentWriter(): (step: CudaLaunch, found: LoadedFunction, workspace: bigint) => BigUint64Array {
   const values = new DataView(new ArrayBuffer(8 * mostParameters));
   const pointers = new BigUint64Array(mostParameters);
   for (let i = 0; i < mostParameters; i++) pointers[i] = addressOf(values) + BigInt(8 * i);
-  const place = addressOf(pointers);
-
   return (step, { parameters }, workspace) => {
     if (step.arguments.length !== parameters.length) {
       throw new EngineError(
@@ -102,7 +100,7 @@ function argumentWriter(): (step: CudaLaunch, found: LoadedFunction, workspace: 
         );
       }
     }
-    return place;
+    return pointers; // itself, not its address: nothing else keeps it
   };
 }
 
