@@ -1,5 +1,6 @@
 /** AdamW over one flat buffer: many parameters, one pass (Loshchilov & Hutter 2019; decay decoupled, as in Megatron). */
 
+import { bytesOf } from '../../tensor/cost.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 
 /**
@@ -41,4 +42,5 @@ export const adamWStep = defineKernel(
       if (copy) copy[i] = p[i] as number;
     }
   },
+  { cost: (p, gradient, m, v, copy) => ({ bytes: 2 * bytesOf(p, m, v) + bytesOf(gradient, copy) }) },
 );

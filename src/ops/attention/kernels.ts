@@ -1,8 +1,22 @@
 /** Kernels of attention, shared by training and generation. */
 
+import { bytesOf } from '../../tensor/cost.ts';
+import { bytesPerElement } from '../../tensor/dtype.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
-import { problemOf, problemParameters } from './problem.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { type AttentionProblem, problemOf, problemParameters } from './problem.ts';
 import { referenceBackward, referenceForward } from './reference.ts';
+
+/**
+ * Pairs of a query and a key under the mask. A causal one hides half of a square, as model FLOPs count it, so the diagonal counts
+ * half; documents of their own are not known here.
+ */
+const visiblePairs = ({ batch, heads, queries, keys, offset, causal }: AttentionProblem): number =>
+  batch * heads * queries * (causal ? offset + queries / 2 : keys);
+
+/** Of queries, keys and values: they lie in larger tensors. */
+const bytesOfHeads = ({ dtype }: Tensor, { batch, heads, queries, keys, width }: AttentionProblem): number =>
+  batch * heads * width * (queries + 2 * keys) * bytesPerElement[dtype];
 
 /**
  * q [b, sq, n, d], k and v [b, sk, n, d] at the problem's strides → out [b, sq, n, d] and logSumExp [b, n, sq], the
@@ -14,6 +28,15 @@ export const attentionForward = defineKernel(
   ['values', 'values', 'values', 'values', 'floats', 'ids?', ...problemParameters],
   (q, k, v, out, logSumExp, firstKey, ...problem) =>
     referenceForward(problemOf(problem), { q, k, v, out, logSumExp, firstKey }),
+  {
+    cost: (q, _k, _v, out, logSumExp, firstKey, ...problem) => {
+      const sizes = problemOf(problem);
+      return {
+        flops: 4 * sizes.width * visiblePairs(sizes),
+        bytes: bytesOfHeads(q, sizes) + bytesOf(out, logSumExp, firstKey),
+      };
+    },
+  },
 );
 
 /** Gradients dq at the strides of q, dk and dv at those of k; added to what is there when `accumulate` is 1. */
@@ -30,6 +53,15 @@ export const attentionBackward = defineKernel(
       { q, k, v, out, logSumExp, firstKey },
       { dOut, dq, dk, dv, accumulate: accumulate === 1 },
     ),
+  {
+    cost: (q, _k, _v, out, logSumExp, firstKey, dOut, _dq, _dk, _dv, accumulate, ...problem) => {
+      const sizes = problemOf(problem);
+      return {
+        flops: 8 * sizes.width * visiblePairs(sizes),
+        bytes: (accumulate ? 3 : 2) * bytesOfHeads(q, sizes) + bytesOf(out, logSumExp, firstKey, dOut),
+      };
+    },
+  },
 );
 
 /** Copies the keys and values of qkv [b, s, n, 3, d] into keys and values [b, S, n, d] from `position` on. */
@@ -45,5 +77,10 @@ export const appendToCache = defineKernel(
         values.set(qkv.subarray(from + 2 * width, from + 3 * width), to);
       }
     }
+  },
+  {
+    cost: (qkv, _keys, _values, batch, sequence, heads, width) => ({
+      bytes: 4 * batch * sequence * heads * width * bytesPerElement[qkv.dtype],
+    }),
   },
 );

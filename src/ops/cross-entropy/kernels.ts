@@ -1,5 +1,6 @@
 /** Kernels of the cross-entropy loss on logits. */
 
+import { bytesOf } from '../../tensor/cost.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 
 /**
@@ -83,4 +84,5 @@ export const crossEntropyBackward = defineKernel(
       }
     }
   },
+  { cost: (logits, labels, statistics, dLoss) => ({ bytes: bytesOf(logits, logits, labels, statistics, dLoss) }) },
 );

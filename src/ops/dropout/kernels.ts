@@ -1,5 +1,6 @@
 /** Dropout whose mask is a function of the global position, so it is made again in backward instead of being stored. */
 
+import { bytesOf } from '../../tensor/cost.ts';
 import type { Floats } from '../../tensor/dtype.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 import { dropoutRule, type RandomSite, randomBits16 } from '../../tensor/philox.ts';
@@ -38,6 +39,7 @@ export const dropoutApply = defineKernel(
       });
     }
   },
+  { cost: (x, y, ...numbers) => ({ bytes: bytesOf(x, y, numbers[6] && y) }) },
 );
 
 /** y = residual + (x + bias) ∘ mask / (1 − p). x [samples, elements], bias [width], width dividing elements. */

@@ -1,5 +1,7 @@
 /** Kernels of the embedding look-up. */
 
+import { bytesOf } from '../../tensor/cost.ts';
+import { bytesPerElement } from '../../tensor/dtype.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 import { embeddingBackwardPlan } from './cuda.ts';
 
@@ -17,6 +19,7 @@ export const embeddingForward = defineKernel(
       else for (let i = 0; i < width; i++) y[row * width + i] = table[entry * width + i] as number;
     }
   },
+  { cost: (ids, _table, y) => ({ bytes: bytesOf(ids, y, y) }) },
 );
 
 /** dTable[ids[row] − first, :] += dy[row, :] where that row is in it, in order, so that the sums are the same on every run. */
@@ -33,5 +36,8 @@ export const embeddingBackward = defineKernel(
       }
     }
   },
-  { cuda: embeddingBackwardPlan },
+  {
+    cuda: embeddingBackwardPlan,
+    cost: (ids, dy, dTable) => ({ bytes: bytesOf(ids, dy) + 2 * dy.size * bytesPerElement[dTable.dtype] }),
+  },
 );

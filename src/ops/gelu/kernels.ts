@@ -1,5 +1,6 @@
 /** GELU in its two forms, and their derivatives (Hendrycks & Gimpel 2016). */
 
+import { bytesOf } from '../../tensor/cost.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 
 /** The exact form x·Φ(x), and GPT-2's tanh approximation (`--openai-gelu`). The numbers cross to C++. */
@@ -57,4 +58,5 @@ export const geluBackward = defineKernel(
       dx[i] = accumulate ? (dx[i] as number) + value : value;
     }
   },
+  { cost: (dy, x, dx, _size, _form, accumulate) => ({ bytes: bytesOf(dy, x, dx, accumulate && dx) }) },
 );

@@ -1,5 +1,6 @@
 /** Kernels of layer normalization, and their plain-TypeScript twins. */
 
+import { bytesOf } from '../../tensor/cost.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 import { layerNormBackwardPlan } from './cuda.ts';
 
@@ -57,5 +58,10 @@ export const layerNormBackward = defineKernel(
       }
     }
   },
-  { cuda: layerNormBackwardPlan },
+  {
+    cuda: layerNormBackwardPlan,
+    cost: (dy, x, gamma, mean, rstd, dx, dGamma, dBeta, _rows, _width, accumulate) => ({
+      bytes: bytesOf(dy, x, gamma, mean, rstd, dx, dGamma, dGamma, dBeta, dBeta, accumulate && dx),
+    }),
+  },
 );

@@ -1,5 +1,6 @@
 /** Kernels around the matrix product of a linear layer: bias, GELU and column sums. */
 
+import { bytesOf } from '../../tensor/cost.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 import { gelu, geluDerivative } from '../gelu/kernels.ts';
 import { multiply } from '../matmul/kernels.ts';
@@ -16,15 +17,23 @@ export const linearForward = defineKernel(
       for (let i = 0; i < outputs; i++) y[row * outputs + i] = (y[row * outputs + i] as number) + (bias[i] as number);
     }
   },
-  { cuda: linearForwardPlan },
+  {
+    cuda: linearForwardPlan,
+    cost: (_x, _weight, _bias, _y, rows, outputs, inputs) => ({ flops: 2 * rows * outputs * inputs }),
+  },
 );
 
 /** y[row, :] += bias, in place. */
-export const addBias = defineKernel('add_bias', ['values', 'floats', 'int', 'int'], (y, bias, rows, width) => {
-  for (let row = 0; row < rows; row++) {
-    for (let i = 0; i < width; i++) y[row * width + i] = (y[row * width + i] as number) + (bias[i] as number);
-  }
-});
+export const addBias = defineKernel(
+  'add_bias',
+  ['values', 'floats', 'int', 'int'],
+  (y, bias, rows, width) => {
+    for (let row = 0; row < rows; row++) {
+      for (let i = 0; i < width; i++) y[row * width + i] = (y[row * width + i] as number) + (bias[i] as number);
+    }
+  },
+  { cost: (y, bias) => ({ bytes: bytesOf(y, y, bias) }) },
+);
 
 /** y = gelu(u + bias). `form` as in ops/gelu. */
 export const biasGeluForward = defineKernel(
@@ -54,7 +63,10 @@ export const biasGeluBackward = defineKernel(
       }
     }
   },
-  { cuda: biasGeluBackwardPlan },
+  {
+    cuda: biasGeluBackwardPlan,
+    cost: (dy, u, bias, du, dBias) => ({ bytes: bytesOf(dy, u, bias, du, dBias, dBias) }),
+  },
 );
 
 /** sums[i] += Σ over rows of x[row, i]. */
@@ -66,5 +78,8 @@ export const columnSums = defineKernel(
       for (let i = 0; i < width; i++) sums[i] = (sums[i] as number) + (x[row * width + i] as number);
     }
   },
-  { cuda: columnSumsPlan },
+  {
+    cuda: columnSumsPlan,
+    cost: (x, sums) => ({ bytes: bytesOf(x, sums, sums) }),
+  },
 );

@@ -1,10 +1,18 @@
 /** The matrix product that linear layers, logits and their gradients are made of. */
 
+import { bytesOf, type KernelCost } from '../../tensor/cost.ts';
 import type { Floats } from '../../tensor/dtype.ts';
 import type { Engine } from '../../tensor/engine.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { matrixProductPlan } from './cuda.ts';
+
+const productCost = (
+  a: Tensor,
+  b: Tensor,
+  c: Tensor,
+  ...[m, n, k, , , accumulate]: [m: number, n: number, k: number, number, number, accumulate: number]
+): KernelCost => ({ flops: 2 * m * n * k, bytes: bytesOf(a, b, c, accumulate && c) });
 
 /**
  * c [m, n] = op(a) [m, k] · op(b) [k, n], added to c when `accumulate` is 1. `transposeA` 1 reads a as [k, m],
@@ -14,7 +22,7 @@ const productOfValues = defineKernel(
   'matrix_product',
   ['values', 'values', 'values', 'int', 'int', 'int', 'int', 'int', 'int'],
   multiply,
-  { cuda: matrixProductPlan },
+  { cuda: matrixProductPlan, cost: productCost },
 );
 
 /** The same with a float c: gradients of weights, which are collected in float32 whatever activations are. */
@@ -22,7 +30,7 @@ const productIntoFloats = defineKernel(
   'matrix_product_into_floats',
   ['values', 'values', 'floats', 'int', 'int', 'int', 'int', 'int', 'int'],
   multiply,
-  { cuda: matrixProductPlan },
+  { cuda: matrixProductPlan, cost: productCost },
 );
 
 /** The product of either kind, by the element type of c; see above. */

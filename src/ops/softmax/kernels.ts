@@ -1,5 +1,6 @@
 /** Kernels of softmax and log-softmax over the last dimension. */
 
+import { bytesOf } from '../../tensor/cost.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 
 /** y = softmax(x) row by row, or its logarithm when `logarithm` is 1. */
@@ -37,4 +38,5 @@ export const softmaxBackward = defineKernel(
       }
     }
   },
+  { cost: (dy, y, dx, _rows, _width, _logarithm, accumulate) => ({ bytes: bytesOf(dy, y, dx, accumulate && dx) }) },
 );

@@ -1,5 +1,6 @@
 /** Kernels of the weighted sum. */
 
+import { bytesOf } from '../../tensor/cost.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 import { weightedSumPlan } from './cuda.ts';
 
@@ -25,4 +26,5 @@ export const weightedSumBackward = defineKernel(
       dx[i] = accumulate ? (dx[i] as number) + value : value;
     }
   },
+  { cost: (dTotal, weights, dx, _size, accumulate) => ({ bytes: bytesOf(dTotal, weights, dx, accumulate && dx) }) },
 );
