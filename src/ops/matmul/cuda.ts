@@ -3,7 +3,7 @@
 import type { CudaDevice, CudaStep } from '../../tensor/launch.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
-export const productPlan = (
+export const matrixProductPlan = (
   _device: CudaDevice,
   a: Tensor,
   b: Tensor,
