@@ -35,20 +35,32 @@ export async function recomputeBenchmark(args: readonly string[]): Promise<void>
   const runs = [];
   for (const [name, recomputation] of Object.entries(modes)) {
     const engine = engines.use(await createEngine({ threads: number('threads'), notify: () => {} }));
-    runs.push({ name, engine, ours: gptStep(engine, { ...sizes, recomputation }), times: [] as number[] });
+    runs.push({
+      name,
+      engine,
+      ours: gptStep(engine, { ...sizes, recomputation }),
+      times: [] as number[],
+      cpu: [] as number[],
+    });
   }
   for (let round = 0; round < 1 + number('steps'); round++) {
-    for (const { ours, times } of runs) {
+    for (const { ours, times, cpu } of runs) {
+      const before = process.cpuUsage();
       const milliseconds = timed(ours.step);
-      if (round > 0) times.push(milliseconds); // the first one warms up
+      const { user, system } = process.cpuUsage(before);
+      if (round === 0) continue; // warms up
+      times.push(milliseconds);
+      cpu.push((user + system) / 1000);
     }
   }
   const [base] = runs;
-  const result = runs.map(({ name, engine, ours, times }) => ({
+  const result = runs.map(({ name, engine, ours, times, cpu }) => ({
     ...{ name, lossAfter: ours.loss(), peakActivationBytes: engine.memory.count('activations').peak },
     ...{ medianStepMs: median(times), bestStepMs: Math.min(...times) },
     // of each round's two steps, so that what else the machine does counts for both
     timeRatio: median(times.map((time, round) => time / (base?.times[round] ?? Number.NaN))),
+    // processor time, which other programs disturb less
+    ...{ medianCpuMs: median(cpu), bestCpuMs: Math.min(...cpu) },
     allStepsMs: times,
   }));
   report(`recompute-l${sizes.layers}-h${sizes.hidden}-v${sizes.vocabulary}-${options.precision}`, {
