@@ -116,101 +116,105 @@ describe.skipIf(missing)(`gpt-nano${missing ? ` (${missing})` : ''}`, () => {
     expect(worst, `${name}: largest difference`).toBeLessThanOrEqual(1e-5);
   }
 
-  describeOnEngines('gpt-nano', (engine) => {
-    const inputs = (): { tokens: Tensor; positions: Tensor } => {
-      const ids = (values: readonly number[]): Tensor =>
-        Tensor.from(engine(), values, [batch, sequence], { dtype: 'i32' });
-      const { values } = get(partials, 'idx');
-      return { tokens: ids(values), positions: ids(values.map((_, i) => i % sequence)) };
-    };
+  describeOnEngines(
+    'gpt-nano',
+    (engine) => {
+      const inputs = (): { tokens: Tensor; positions: Tensor } => {
+        const ids = (values: readonly number[]): Tensor =>
+          Tensor.from(engine(), values, [batch, sequence], { dtype: 'i32' });
+        const { values } = get(partials, 'idx');
+        return { tokens: ids(values), positions: ids(values.map((_, i) => i % sequence)) };
+      };
 
-    it('computes the embeddings, every step of the first layer, all layers, logits and probabilities', () => {
-      const on = engine();
-      on.scope(() => {
-        const model = loadModel(on);
-        const { tokens, positions } = inputs();
-        checked.clear();
-        expectStage('idx', tokens.data);
-        const words = model.wordEmbeddings.forward(tokens);
-        const places = model.positionEmbeddings.forward(positions);
-        expectStage('tok_emb', words.data);
-        expectStage('pos_emb', places.data.subarray(0, sequence * hiddenSize));
-        const x = add(words, places);
-        expectStage('x', x.data);
+      it('computes the embeddings, every step of the first layer, all layers, logits and probabilities', () => {
+        const on = engine();
+        on.scope(() => {
+          const model = loadModel(on);
+          const { tokens, positions } = inputs();
+          checked.clear();
+          expectStage('idx', tokens.data);
+          const words = model.wordEmbeddings.forward(tokens);
+          const places = model.positionEmbeddings.forward(positions);
+          expectStage('tok_emb', words.data);
+          expectStage('pos_emb', places.data.subarray(0, sequence * hiddenSize));
+          const x = add(words, places);
+          expectStage('x', x.data);
 
-        const [first] = model.layers;
-        if (!first) throw new Error('the model has no layers');
-        const normed = first.inputLayerNorm.forward(x);
-        expectStage('ln1', normed.data);
-        const mixed = first.queryKeyValue.forward(normed); // [b, s, n, 3, d]
-        const parts = [0, 1, 2].map((part) => headsOf(mixed.data, part));
-        for (const [part, name] of ['q', 'k', 'v'].entries()) expectStage(name, parts[part] ?? []);
-        expectStage('qkv', fusedOf(mixed.data));
+          const [first] = model.layers;
+          if (!first) throw new Error('the model has no layers');
+          const normed = first.inputLayerNorm.forward(x);
+          expectStage('ln1', normed.data);
+          const mixed = first.queryKeyValue.forward(normed); // [b, s, n, 3, d]
+          const parts = [0, 1, 2].map((part) => headsOf(mixed.data, part));
+          for (const [part, name] of ['q', 'k', 'v'].entries()) expectStage(name, parts[part] ?? []);
+          expectStage('qkv', fusedOf(mixed.data));
 
-        const scores: number[] = [];
-        const probabilities: number[] = [];
-        for (let head = 0; head < batch * heads; head++) {
-          const [q, k] = [0, 1].map((part) =>
-            (parts[part] ?? []).slice(head * sequence * width, (head + 1) * sequence * width),
-          );
-          const masked = maskedScores(on, q ?? [], k ?? []);
-          scores.push(...masked.toArray());
-          probabilities.push(...softmax(masked).toArray());
-        }
-        expectStage('att', scores);
-        expectStage('attSm', probabilities);
+          const scores: number[] = [];
+          const probabilities: number[] = [];
+          for (let head = 0; head < batch * heads; head++) {
+            const [q, k] = [0, 1].map((part) =>
+              (parts[part] ?? []).slice(head * sequence * width, (head + 1) * sequence * width),
+            );
+            const masked = maskedScores(on, q ?? [], k ?? []);
+            scores.push(...masked.toArray());
+            probabilities.push(...softmax(masked).toArray());
+          }
+          expectStage('att', scores);
+          expectStage('attSm', probabilities);
 
-        const context = attention(mixed, { heads });
-        expectStage('y', context.data);
-        const projected = first.projection.forward(context);
-        expectStage('yProj', projected.data);
-        const afterAttention = add(x, projected);
-        expectStage('attnResid', afterAttention.data);
-        const normedAgain = first.preMlpLayerNorm.forward(afterAttention);
-        expectStage('ln2', normedAgain.data);
-        const wide = first.toFeedForward.forward(normedAgain);
-        expectStage('fc', wide.data);
-        const activated = gelu(wide, 'tanh');
-        expectStage('gelu', activated.data);
-        expectStage('gelu', first.toFeedForward.forwardGelu(normedAgain, 'tanh').data);
-        const narrow = first.fromFeedForward.forward(activated);
-        expectStage('mlp', narrow.data);
-        expectStage('mlpResid', add(afterAttention, narrow).data);
+          const context = attention(mixed, { heads });
+          expectStage('y', context.data);
+          const projected = first.projection.forward(context);
+          expectStage('yProj', projected.data);
+          const afterAttention = add(x, projected);
+          expectStage('attnResid', afterAttention.data);
+          const normedAgain = first.preMlpLayerNorm.forward(afterAttention);
+          expectStage('ln2', normedAgain.data);
+          const wide = first.toFeedForward.forward(normedAgain);
+          expectStage('fc', wide.data);
+          const activated = gelu(wide, 'tanh');
+          expectStage('gelu', activated.data);
+          expectStage('gelu', first.toFeedForward.forwardGelu(normedAgain, 'tanh').data);
+          const narrow = first.fromFeedForward.forward(activated);
+          expectStage('mlp', narrow.data);
+          expectStage('mlpResid', add(afterAttention, narrow).data);
 
-        let block = x;
-        for (const [index, layer] of model.layers.entries()) {
-          block = layer.forward(block, state);
-          expectStage(`block${index}`, block.data);
-        }
-        const hidden = model.hidden(tokens, positions, state);
-        expectStage('ln_f', hidden.data);
-        const logits = model.logits(hidden);
-        expectStage('lm_head', logits.data);
-        expectStage('probs', softmax(logits).data);
-        expect([...checked].sort(), 'every stored activation was held').toEqual([...partials.keys()].sort());
+          let block = x;
+          for (const [index, layer] of model.layers.entries()) {
+            block = layer.forward(block, state);
+            expectStage(`block${index}`, block.data);
+          }
+          const hidden = model.hidden(tokens, positions, state);
+          expectStage('ln_f', hidden.data);
+          const logits = model.logits(hidden);
+          expectStage('lm_head', logits.data);
+          expectStage('probs', softmax(logits).data);
+          expect([...checked].sort(), 'every stored activation was held').toEqual([...partials.keys()].sort());
+        });
       });
-    });
 
-    it('sorts', () => {
-      const on = engine();
-      on.scope(() => {
-        const model = loadModel(on);
-        const letters = [2, 0, 1, 1, 0, 2];
-        const sorted: number[] = [];
-        while (sorted.length < letters.length) {
-          const known = [...letters, ...sorted];
-          const ids = (values: readonly number[]): Tensor =>
-            Tensor.from(on, values, [1, known.length], { dtype: 'i32' });
-          const logits = model
-            .logits(model.hidden(ids(known), ids([...known.keys()]), state))
-            .toArray()
-            .slice(-vocabSize);
-          sorted.push(logits.indexOf(Math.max(...logits)));
-        }
-        expect(sorted).toEqual([0, 0, 1, 1, 2, 2]);
+      it('sorts', () => {
+        const on = engine();
+        on.scope(() => {
+          const model = loadModel(on);
+          const letters = [2, 0, 1, 1, 0, 2];
+          const sorted: number[] = [];
+          while (sorted.length < letters.length) {
+            const known = [...letters, ...sorted];
+            const ids = (values: readonly number[]): Tensor =>
+              Tensor.from(on, values, [1, known.length], { dtype: 'i32' });
+            const logits = model
+              .logits(model.hidden(ids(known), ids([...known.keys()]), state))
+              .toArray()
+              .slice(-vocabSize);
+            sorted.push(logits.indexOf(Math.max(...logits)));
+          }
+          expect(sorted).toEqual([0, 0, 1, 1, 2, 2]);
+        });
       });
-    });
-  });
+    },
+    { emulated: false },
+  );
 });
 
 /** One part (0 queries, 1 keys, 2 values) of [b, s, n, 3, d], as [b, n, s, d]. */

@@ -20,66 +20,70 @@ const train = (engine: Engine, options: Partial<PretrainOptions<GptModel>>, forw
     { ...tinyOptions(engine), ...options },
   );
 
-describeOnEngines('memory over 200 steps with dropout, accumulation and evaluation', (engine) => {
-  it('is the same at the end of every step from the second on', { timeout: 120_000 }, async () => {
-    const { memory } = engine();
-    const steps = engine().name === 'cpu' ? 200 : 50; // the reference engine is slow, and knows no other memory
-    const counts: number[][] = [];
-    const resident: number[] = [];
-    const { model } = await train(engine(), {
-      ...{ trainIters: steps, evalInterval: 10, evalIters: 1 },
-      report: () => ({
-        stepped: () => {
-          const byKind = memoryKinds.flatMap((kind) => [memory.count(kind).current, memory.count(kind).peak]);
-          counts.push([...byKind, memory.count().peak, memory.held]);
-          resident.push(process.memoryUsage().rss);
+describeOnEngines(
+  'memory over 200 steps with dropout, accumulation and evaluation',
+  (engine) => {
+    it('is the same at the end of every step from the second on', { timeout: 120_000 }, async () => {
+      const { memory } = engine();
+      const steps = engine().name === 'cpu' ? 200 : 50; // the reference engine is slow, and knows no other memory
+      const counts: number[][] = [];
+      const resident: number[] = [];
+      const { model } = await train(engine(), {
+        ...{ trainIters: steps, evalInterval: 10, evalIters: 1 },
+        report: () => ({
+          stepped: () => {
+            const byKind = memoryKinds.flatMap((kind) => [memory.count(kind).current, memory.count(kind).peak]);
+            counts.push([...byKind, memory.count().peak, memory.held]);
+            resident.push(process.memoryUsage().rss);
+          },
+        }),
+      });
+      expect(counts).toHaveLength(steps);
+      for (const [step, count] of counts.entries()) {
+        if (step >= 1) expect(count, `after step ${step + 1}`).toEqual(counts[1]);
+      }
+      const [, , , , , , activations, , workspace] = counts[1] ?? [];
+      expect([activations, workspace], 'activations and workspace still in use').toEqual([0, 0]);
+      // Steps allocate about a megabyte each: losing a fifth of it would pass this bound.
+      const growth = (resident.at(-1) ?? 0) - (resident[20] ?? 0);
+      expect(growth).toBeLessThan(32 * 2 ** 20);
+      model.parameters[Symbol.dispose]();
+      expect(memory.count().current).toBe(0);
+    });
+
+    it('is given back when a forward step throws', async () => {
+      let calls = 0;
+      const failing = train(engine(), {}, (batch, model, training) => {
+        const loss = gptLossSum(engine(), model, batch, training);
+        if (++calls === 6) throw new Error('no more');
+        return loss;
+      });
+      await expect(failing).rejects.toThrow('no more');
+      expect(engine().recorder).toBeUndefined();
+      expect(engine().memory.count().current).toBe(0);
+    });
+
+    it('is given back when an operator throws inside the model', async () => {
+      const { memory } = engine();
+      const { allocate } = memory;
+      let allocations = 0;
+      const failing = train(engine(), {
+        report: () => {
+          // somewhere in the middle of the third step
+          memory.allocate = (bytes, kind) => {
+            if (++allocations === 260) throw new Error('no memory left');
+            return allocate.call(memory, bytes, kind);
+          };
+          return {};
         },
-      }),
+      });
+      await expect(failing).rejects.toThrow('no memory left');
+      memory.allocate = allocate;
+      expect(memory.count().current).toBe(0);
     });
-    expect(counts).toHaveLength(steps);
-    for (const [step, count] of counts.entries()) {
-      if (step >= 1) expect(count, `after step ${step + 1}`).toEqual(counts[1]);
-    }
-    const [, , , , , , activations, , workspace] = counts[1] ?? [];
-    expect([activations, workspace], 'activations and workspace still in use').toEqual([0, 0]);
-    // Steps allocate about a megabyte each: losing a fifth of it would pass this bound.
-    const growth = (resident.at(-1) ?? 0) - (resident[20] ?? 0);
-    expect(growth).toBeLessThan(32 * 2 ** 20);
-    model.parameters[Symbol.dispose]();
-    expect(memory.count().current).toBe(0);
-  });
-
-  it('is given back when a forward step throws', async () => {
-    let calls = 0;
-    const failing = train(engine(), {}, (batch, model, training) => {
-      const loss = gptLossSum(engine(), model, batch, training);
-      if (++calls === 6) throw new Error('no more');
-      return loss;
-    });
-    await expect(failing).rejects.toThrow('no more');
-    expect(engine().recorder).toBeUndefined();
-    expect(engine().memory.count().current).toBe(0);
-  });
-
-  it('is given back when an operator throws inside the model', async () => {
-    const { memory } = engine();
-    const { allocate } = memory;
-    let allocations = 0;
-    const failing = train(engine(), {
-      report: () => {
-        // somewhere in the middle of the third step
-        memory.allocate = (bytes, kind) => {
-          if (++allocations === 260) throw new Error('no memory left');
-          return allocate.call(memory, bytes, kind);
-        };
-        return {};
-      },
-    });
-    await expect(failing).rejects.toThrow('no memory left');
-    memory.allocate = allocate;
-    expect(memory.count().current).toBe(0);
-  });
-});
+  },
+  { emulated: false },
+);
 
 describe('options that do not fit each other', () => {
   it.each([

@@ -172,7 +172,7 @@ describeOnEngines('Tape', (engine) => {
               name: 'probe',
               inputs: [before],
               shape: before.shape,
-              forward: (y) => y.data.set(before.data),
+              forward: (y) => y.copyFrom(before),
               backward: (dy, gradients) => {
                 seen.push((inUse(on) - start) / unit);
                 gradients.pass(before, dy);
@@ -228,7 +228,7 @@ describeOnEngines('Tape', (engine) => {
           inputs: [a],
           shape: a.shape,
           saved: [a],
-          forward: (y) => y.data.set(a.data),
+          forward: (y) => y.copyFrom(a),
           backward: () => {
             throw new RangeError('on purpose');
           },

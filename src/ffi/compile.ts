@@ -151,7 +151,7 @@ const keyOf = (parts: readonly unknown[]): string =>
   createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24);
 
 /** A source and all files that it includes by "name", in the order of their first mention. */
-function withIncludes(source: string, folders: readonly string[]): string[] {
+export function withIncludes(source: string, folders: readonly string[]): string[] {
   const files = [source];
   for (const file of files) {
     for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(/^\s*#\s*include\s*"([^"]+)"/gm)) {

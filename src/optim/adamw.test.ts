@@ -39,14 +39,14 @@ describeOnEngines('AdamW', (engine) => {
     parameters.allocate(engine());
     using optimizer = new AdamW(parameters, options);
     const start = parameters.all.map(({ shape }, key) => numbers({ shape, key }));
-    for (const [i, { stored }] of parameters.all.entries()) stored.data.set(start[i] ?? []);
+    for (const [i, { stored }] of parameters.all.entries()) stored.write(start[i] ?? []);
     const scale = 0.5;
     const steps = [10, 20, 30].map((offset) =>
       parameters.all.map(({ shape }, key) => numbers({ shape, key: key + offset })),
     );
     for (const gradients of steps) {
       parameters.clearGradients();
-      for (const [i, { value }] of parameters.all.entries()) value.grad?.data.set(gradients[i] ?? []);
+      for (const [i, { value }] of parameters.all.entries()) value.grad?.write(gradients[i] ?? []);
       optimizer.step(0.01, scale);
     }
     expect(optimizer.steps).toBe(3);
@@ -58,9 +58,9 @@ describeOnEngines('AdamW', (engine) => {
       const own = states.list.filter((state) => state.parameter === parameter);
       expect(own.map((state) => state.name).toSorted()).toEqual(['exp_avg', 'exp_avg_sq']);
       const stateOf = (which: string): ArrayLike<number> =>
-        own.find((state) => state.name === which)?.tensor.data ?? [];
+        own.find((state) => state.name === which)?.tensor.read() ?? [];
       expectClose(
-        stored.data,
+        stored.read(),
         expected.map(({ p }) => p),
         1e-6,
         name,

@@ -23,12 +23,12 @@ describeOnEngines('gradientNorm', (engine) => {
     const bias = parameters.declare({ name: 'b', globalShape: [3], initial, decay: false });
     parameters.allocate(engine());
     expect(gradientNorm(parameters)).toBe(0);
-    weight.value.grad?.data.fill(2, 0, 15);
-    bias.value.grad?.data.set([6, 0, -8]);
+    weight.value.grad?.write(new Float32Array(15).fill(2));
+    bias.value.grad?.write([6, 0, -8]);
     expect(gradientNorm(parameters)).toBeCloseTo(Math.sqrt(15 * 4 + 100), 6);
-    bias.value.grad?.data.set([Number.NaN]);
+    bias.value.grad?.write([Number.NaN]);
     expect(gradientNorm(parameters)).toBeNaN();
-    bias.value.grad?.data.set([Number.POSITIVE_INFINITY]);
+    bias.value.grad?.write([Number.POSITIVE_INFINITY]);
     expect(gradientNorm(parameters)).toBe(Number.POSITIVE_INFINITY);
     parameters.clearGradients();
     expect(gradientNorm(parameters)).toBe(0);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { expectSame } from '../../test/support/closeness.ts';
 import { describeOnEngines, exactEngine } from '../../test/support/engines.ts';
 import { EngineError, ShapeError } from '../base/errors.ts';
 import { accumulate } from './accumulate.ts';
@@ -13,9 +14,43 @@ describeOnEngines('Tensor', (engine) => {
     using x = Tensor.from(engine(), [1, 2, 3, 4, 5, 6], [2, 3]);
     expect(x.size).toBe(6);
     expect(x.toArray()).toEqual([1, 2, 3, 4, 5, 6]);
-    expect(x.bytes.byteLength).toBe(24);
-    x.data[4] = 9;
+    x.write([9], 4);
     expect(x.toArray()).toEqual([1, 2, 3, 4, 9, 6]);
+    expect(Array.from(x.read())).toEqual(x.toArray());
+    expect(() => x.write([1, 2], 5)).toThrow(ShapeError);
+    x.writeBytes((bytes) => bytes.fill(0, 0, 8));
+    expect(x.toArray().slice(0, 2)).toEqual([0, 0]);
+  });
+
+  it('is filled and copied, in every type', () => {
+    for (const dtype of [engine().floatType, 'bf16', 'f16', 'i32'] as const) {
+      using x = Tensor.empty(engine(), [5], { dtype });
+      x.fill(-3);
+      using y = Tensor.copyOf(x);
+      x.fill(2);
+      expect([...y.toArray(), ...x.toArray()]).toEqual([-3, -3, -3, -3, -3, 2, 2, 2, 2, 2]);
+      using other = Tensor.zeros(engine(), [4], { dtype });
+      expect(() => other.copyFrom(x)).toThrow(ShapeError);
+    }
+  });
+
+  it('gives a number later, as it was when asked for', () => {
+    using x = Tensor.from(engine(), [1, 2, 3], [3]);
+    using second = x.view([1], 1);
+    const later = Array.from({ length: 100 }, (_, i) => {
+      second.fill(i);
+      return second.itemLater();
+    });
+    second.fill(-1);
+    expect(later.map((read) => read())).toEqual(Array.from({ length: 100 }, (_, i) => i));
+    expect(later[3]?.()).toBe(3); // may be asked again
+  });
+
+  it('takes and gives more than one piece of what is staged at a time', () => {
+    const size = 2_500_001; // 10 MB
+    const values = Float32Array.from({ length: size }, (_, i) => i);
+    using x = Tensor.from(engine(), values, [size]);
+    expectSame(x.read(), values, 'values');
   });
 
   it('is poisoned in tests until it is written', () => {
@@ -32,7 +67,7 @@ describeOnEngines('Tensor', (engine) => {
     x[Symbol.dispose]();
     x[Symbol.dispose]();
     const next = Tensor.zeros(engine(), [100]);
-    next.data.fill(7);
+    next.fill(7);
     expect(other.toArray().every((value) => value === 0)).toBe(true);
     other[Symbol.dispose]();
     next[Symbol.dispose]();
@@ -43,8 +78,9 @@ describeOnEngines('Tensor', (engine) => {
     const x = Tensor.zeros(engine(), [2, 3]);
     x[Symbol.dispose]();
     for (const use of [
-      () => x.data,
-      () => x.bytes,
+      () => x.read(),
+      () => x.write([1]),
+      () => x.fill(1),
       () => x.address,
       () => x.toArray(),
       () => x.view([6]),
@@ -78,7 +114,7 @@ describeOnEngines('Tensor', (engine) => {
     expect(row.sharesMemory(x)).toBe(true);
     expect(x.isExclusive).toBe(false);
     x[Symbol.dispose]();
-    row.data[2] = 8;
+    row.write([8], 2);
     expect(last.item()).toBe(8);
     row[Symbol.dispose]();
     expect(last.isExclusive).toBe(true);

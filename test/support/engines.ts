@@ -2,9 +2,12 @@
 
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { findCompiler } from '../../src/ffi/compile.ts';
+import { findCuda } from '../../src/ffi/cuda/find.ts';
 import type { Engine } from '../../src/tensor/engine.ts';
 import { type CpuOptions, createCpuEngine } from '../../src/tensor/engines/cpu.ts';
+import { createCudaEngine } from '../../src/tensor/engines/cuda.ts';
 import { createReferenceEngine } from '../../src/tensor/engines/reference.ts';
+import { buildCudaEmulator } from './cuda-emulator/library.ts';
 
 const compiler = await findCompiler();
 
@@ -34,6 +37,13 @@ export const exactEngine = (): Engine => poisoned(createReferenceEngine('f64'));
 export const cpuEngine = async (options: CpuOptions = {}): Promise<Engine> =>
   poisoned(await createCpuEngine({ threads: 2, ...options }));
 
+/** A cuda engine on the software CUDA, for a test of its own. Check `noCpuEngine` first. */
+export async function emulatedCudaEngine(): Promise<Engine> {
+  if (!compiler) throw new Error('the software CUDA needs a C++ compiler');
+  const folder = await buildCudaEmulator(compiler);
+  return poisoned(createCudaEngine({ libraries: findCuda({ MEGATRON_CUDA_LIBRARIES: folder }) }));
+}
+
 interface EngineMaker {
   readonly label: string;
   readonly skip: string | undefined;
@@ -43,14 +53,27 @@ interface EngineMaker {
 const makers: readonly EngineMaker[] = [
   { label: 'reference', skip: undefined, make: async () => poisoned(createReferenceEngine()) },
   { label: 'cpu', skip: noCpuEngine, make: () => cpuEngine() },
+  { label: 'cuda (emulated)', skip: noCpuEngine, make: emulatedCudaEngine },
 ];
+
+/** Suites that wait for attention on a GPU. */
+const waiting = new Set([
+  ...['attention', 'attentionWithCache', 'a GPT model', 'recomputation in a GPT with dropout', 'generation'],
+  ...['documents that share a row', 'a small GPT', 'ONNX'],
+]);
 
 /**
  * @param body registers the tests; calls the function it is given inside them to get the engine. The suite fails when
  *   tensors are still alive after its last test.
+ * @param options emulated: false leaves the software CUDA out, which takes a hundred times as long as a CPU.
  */
-export function describeOnEngines(name: string, body: (engine: () => Engine) => void): void {
+export function describeOnEngines(
+  name: string,
+  body: (engine: () => Engine) => void,
+  options: { readonly emulated?: boolean } = {},
+): void {
   for (const { label, skip, make } of makers) {
+    if (make === emulatedCudaEngine && (options.emulated === false || waiting.has(name))) continue;
     if (skip) {
       describe(`${name} on ${label}`, () => it.skip(skip, () => {}));
       continue;

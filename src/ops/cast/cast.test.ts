@@ -4,7 +4,7 @@ import { describeOnEngines } from '../../../test/support/engines.ts';
 import { goldens } from '../../../test/support/golden.ts';
 import { decodeFloats, word } from '../../../test/support/numbers.ts';
 import { ShapeError } from '../../base/errors.ts';
-import { type HalfType, halfTypes } from '../../tensor/dtype.ts';
+import { type HalfType, halfTypes, rawBytes } from '../../tensor/dtype.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { cast } from './op.ts';
 
@@ -18,23 +18,22 @@ const valuesOf: Record<HalfType, Float32Array> = {
 
 describeOnEngines('cast', (engine) => {
   const toHalf = (values: ArrayLike<number>, format: HalfType): number[] =>
-    engine().scope(() => Array.from(cast(Tensor.from(engine(), values, [values.length]), format).data));
+    engine().scope(() => Array.from(cast(Tensor.from(engine(), values, [values.length]), format).read()));
 
   it.each(formats)('reads all 65536 patterns of %s, and writes each back', (format) => {
     const on = engine();
     on.scope(() => {
-      const bits = Tensor.empty(on, [65536], { dtype: format });
-      for (let i = 0; i < 65536; i++) bits.data[i] = i;
-      const values = cast(bits, 'f32');
-      expectSame(values.data, valuesOf[format], 'values');
-      const back = cast(values, format);
+      const patterns = Uint16Array.from({ length: 65536 }, (_, bits) => bits);
+      const all = Tensor.empty(on, [65536], { dtype: format });
+      all.writeBytes((bytes) => bytes.set(rawBytes(patterns)));
+      const floats = cast(all, 'f32');
+      const [values, back] = [floats.read(), cast(floats, format).read()];
+      expectSame(values, valuesOf[format], 'values');
       for (let i = 0; i < 65536; i++) {
-        const expected = bits.data[i] as number;
+        const expected = patterns[i] as number;
         // any NaN may stand for a NaN; all else comes back bit by bit, zeros with their sign
-        const same = Number.isNaN(values.data[i])
-          ? Number.isNaN(valuesOf[format][back.data[i] as number])
-          : back.data[i] === expected;
-        if (!same) expect.fail(`pattern ${expected} came back as ${back.data[i]}`);
+        const same = Number.isNaN(values[i]) ? Number.isNaN(valuesOf[format][back[i] as number]) : back[i] === expected;
+        if (!same) expect.fail(`pattern ${expected} came back as ${back[i]}`);
       }
     });
   });
@@ -101,7 +100,7 @@ describeOnEngines('cast', (engine) => {
     const on = engine();
     on.scope(() => {
       const x = Tensor.from(on, values, [size]);
-      for (const format of formats) expectSame(cast(cast(x, format), 'f32').data, values, format);
+      for (const format of formats) expectSame(cast(cast(x, format), 'f32').read(), values, format);
     });
   });
 

@@ -59,7 +59,7 @@ describeOnEngines('reshape', (engine) => {
     const before = on.memory.count().current;
     using y = reshape(x, [4]);
     expect(on.memory.count().current).toBe(before);
-    x.data[2] = 7;
+    x.write([7], 2);
     expect(y.toArray()).toEqual([1, 2, 7, 4]);
   });
 });

@@ -6,7 +6,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from '../../../base/errors.ts';
 import { fileError, temporaryBeside } from '../../../base/files.ts';
-import { cacheFolder, findFiles } from '../../../ffi/compile.ts';
+import { cacheFolder, findFiles, withIncludes } from '../../../ffi/compile.ts';
 import type { CudaDataType } from '../../../ffi/cuda/cublas-lt.ts';
 import { type CudaDriver, dynamicSharedBytes } from '../../../ffi/cuda/driver.ts';
 import { type Nvrtc, openNvrtc } from '../../../ffi/cuda/nvrtc.ts';
@@ -118,7 +118,6 @@ type CubinMaker = (file: string, text: string, valueType: CudaDataType) => Uint8
 /** Compiles, or takes from the cache. The compiler's library is opened only where something is to be compiled. */
 function cubinMaker({ nvrtc: path, architecture, notify }: FunctionLoaderOptions): CubinMaker {
   let nvrtc: Nvrtc | undefined;
-  const headers = findFiles(operatorsFolder, /\.(cuh|h)$/).map((file) => readFileSync(file));
   const { size, mtimeMs } = statSync(path); // another compiler makes other code
   const folders = ['', 'native', 'native/cuda'].map((folder) => join(operatorsFolder, folder));
   return (file, text, valueType) => {
@@ -126,8 +125,8 @@ function cubinMaker({ nvrtc: path, architecture, notify }: FunctionLoaderOptions
       ...[`--gpu-architecture=sm_${architecture}`, '--std=c++17', `-DVALUE_${valueType.toUpperCase()}`],
       ...[dirname(file), ...folders].map((folder) => `-I${folder}`),
     ];
-    const hash = createHash('sha256').update(JSON.stringify([flags, path, size, mtimeMs, text]));
-    for (const header of headers) hash.update(header).update('\0');
+    const hash = createHash('sha256').update(JSON.stringify([flags, path, size, mtimeMs]));
+    for (const header of withIncludes(file, folders)) hash.update(readFileSync(header)).update('\0');
     const operator = relative(operatorsFolder, dirname(file)).replaceAll('/', '-');
     const target = join(cacheFolder(), `cuda-${operator}-${valueType}-${hash.digest('hex').slice(0, 24)}.cubin`);
     if (existsSync(target)) return readFileSync(target);

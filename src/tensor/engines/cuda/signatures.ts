@@ -28,6 +28,9 @@ const declaration = new RegExp(
   'g',
 );
 
+/** `#define WORD text` over one or several lines; parameters that functions share stand in such a word. */
+const definition = /^[ \t]*#define[ \t]+([A-Z_]+)[ \t]+((?:.*\\\n)*.*)$/gm;
+
 /**
  * The functions that a source defines: `extern "C" __global__ void name(…)`, with names that no macro puts together.
  *
@@ -35,11 +38,24 @@ const declaration = new RegExp(
  */
 export function signaturesOf(source: string, file: string): readonly CudaSignature[] {
   const code = source.replaceAll(/\/\*[\s\S]*?\*\//g, ' ').replaceAll(/\/\/.*$/gm, ' ');
+  const words = new Map([...code.matchAll(definition)].map(([, word = '', text = '']) => [word, text]));
   return [...code.matchAll(declaration)].map(([, name = '', list = '']) => ({
     name,
-    parameters: list.trim() === '' ? [] : list.split(',').map((text) => parameterOf(text, name, file)),
+    parameters: parametersOf(
+      list.replaceAll(/\b[A-Z_]+\b/g, (word) => words.get(word) ?? word),
+      name,
+      file,
+    ),
   }));
 }
+
+const parametersOf = (list: string, name: string, file: string): CudaParameter[] =>
+  list.trim() === ''
+    ? []
+    : list
+        .replaceAll('\\\n', ' ')
+        .split(',')
+        .map((text) => parameterOf(text, name, file));
 
 function parameterOf(text: string, name: string, file: string): CudaParameter {
   if (text.includes('*')) return 'pointer';
