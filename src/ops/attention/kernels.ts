@@ -4,6 +4,7 @@ import { bytesOf } from '../../tensor/cost.ts';
 import { bytesPerElement } from '../../tensor/dtype.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { attentionBackwardPlan, attentionForwardPlan } from './cuda.ts';
 import { type AttentionProblem, problemOf, problemParameters } from './problem.ts';
 import { referenceBackward, referenceForward } from './reference.ts';
 
@@ -29,6 +30,7 @@ export const attentionForward = defineKernel(
   (q, k, v, out, logSumExp, firstKey, ...problem) =>
     referenceForward(problemOf(problem), { q, k, v, out, logSumExp, firstKey }),
   {
+    cuda: attentionForwardPlan,
     cost: (q, _k, _v, out, logSumExp, firstKey, ...problem) => {
       const sizes = problemOf(problem);
       return {
@@ -54,6 +56,7 @@ export const attentionBackward = defineKernel(
       { dOut, dq, dk, dv, accumulate: accumulate === 1 },
     ),
   {
+    cuda: attentionBackwardPlan,
     cost: (q, _k, _v, out, logSumExp, firstKey, dOut, _dq, _dk, _dv, accumulate, ...problem) => {
       const sizes = problemOf(problem);
       return {

@@ -1,0 +1,50 @@
+// Attention on a GPU: entry points. ops/attention/cuda.ts chooses among them.
+#include "plain.cuh"
+
+// As problemParameters of problem.ts.
+#define PROBLEM_PARAMETERS                                                                                          \
+  Index batch, Index heads, Index queries, Index keys, Index offset, Index width, Index queryBatch, Index queryRow, \
+      Index queryHead, Index keyBatch, Index keyRow, Index keyHead, float scale, Index causal, float dropout,       \
+      unsigned seed, unsigned site, Index firstSample, Index sequence, Index headOffset
+
+extern "C" __global__ void __launch_bounds__(128)
+    attention_forward_plain(const Value* q, const Value* k, const Value* v, Value* out, float* logSumExp, const int* firstKey,
+                            PROBLEM_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  plainForward(problem, q, k, v, out, logSumExp);
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+    attention_delta(const Value* out, const Value* dOut, float* delta, const int* firstKey, PROBLEM_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  plainDelta(problem, out, dOut, delta);
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+    attention_query_gradient_plain(const Value* q, const Value* k, const Value* v, const Value* dOut, const float* logSumExp,
+                                   const float* delta, const int* firstKey, Value* dq, Index accumulate, PROBLEM_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  plainQueryGradient(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+    attention_key_gradients_plain(const Value* q, const Value* k, const Value* v, const Value* dOut, const float* logSumExp,
+                                  const float* delta, const int* firstKey, Value* dk, Value* dv, Index accumulate,
+                                  PROBLEM_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  plainKeyGradients(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
+}
+
+// Copies the keys and values of qkv [b, s, n, 3, d] into keys and values [b, S, n, d] from `position` on.
+extern "C" __global__ void attention_append_to_cache(const Value* qkv, Value* keys, Value* values, Index batch, Index sequence,
+                                                     Index heads, Index width, Index position, Index capacity) {
+  const Index rows = sequence * heads;  // of one sample
+  forEach(batch * rows * width, width % 8 == 0 && aligned(qkv, keys, values), [&](auto lanes, Index i) {
+    constexpr int n = decltype(lanes)::count;
+    const Quotient row = divide(i, width), sample = divide(row.quotient, rows);
+    const Value* from = qkv + row.quotient * 3 * width + row.remainder;
+    const Index to = ((sample.quotient * capacity + position) * heads + sample.remainder) * width + row.remainder;
+    store<n>(keys + to, load<n>(from + width));
+    store<n>(values + to, load<n>(from + 2 * width));
+  });
+}
