@@ -34,9 +34,9 @@ export function shareBatches(options: SharedBatchOptions): BatchStream<MicroBatc
     },
     next() {
       using packed = Tensor.empty(engine, [fields * length + 2], { dtype: 'i32', kind: 'workspace' });
-      const data = packed.data as Int32Array;
-      if (source) pack(source.next(), data, length);
+      if (source) packed.write(pack(source.next(), length));
       group.broadcast(packed, 0);
+      const data = packed.read() as Int32Array;
       consumedSamples += samplesPerDraw;
       const field = (index: number): Int32Array => data.slice(index * length, (index + 1) * length);
       return {
@@ -49,12 +49,14 @@ export function shareBatches(options: SharedBatchOptions): BatchStream<MicroBatc
   };
 }
 
-function pack(batch: MicroBatch, data: Int32Array, length: number): void {
+function pack(batch: MicroBatch, length: number): Int32Array {
   const { tokens, labels, positionIds, lossMask, firstKey, firstSample } = batch;
   const parts = [tokens, labels, positionIds, lossMask, ...(firstKey ? [firstKey] : [])];
+  const data = new Int32Array(parts.length * length + 2);
   parts.forEach((part, index) => {
     data.set(part, index * length);
   });
   data[parts.length * length] = firstSample | 0;
   data[parts.length * length + 1] = Math.floor(firstSample / 2 ** 32);
+  return data;
 }

@@ -29,7 +29,7 @@ const copyKernel: Kernel = {
 };
 
 /** Whether tensors of this engine have addresses that other ranks can read. */
-export const sharesMemory = (engine: Engine): boolean => engine.name === 'cpu';
+export const sharesMemory = (engine: Engine): boolean => engine.name === 'cpu' && !engine.backend.device;
 
 export interface NativeReduction {
   readonly sources: readonly bigint[];

@@ -1,0 +1,54 @@
+/** A step on the meta engine counts what a run on a real engine counts, to the byte. */
+
+import { beforeAll, describe, expect, it } from 'vitest';
+import { launch } from '../src/comm/launch.ts';
+import { noCpuEngine } from './support/engines.ts';
+import type { PeaksFound } from './support/ranks/expected-memory.rank.ts';
+import type { RunOptions } from './support/tiny-run.ts';
+
+/** Three updates of two micro-batches on each data rank, with evaluation. */
+const shared: RunOptions = { trainIters: 3, evalInterval: 2, evalIters: 1, split: '8,1,1', vocabSize: 301 };
+
+const runs: Record<string, RunOptions> = {
+  'a small model': {},
+  'a wide one': { hiddenSize: 96, numAttentionHeads: 4, seqLength: 37, vocabSize: 2011 },
+  'a deep one': { numLayers: 7, hiddenSize: 48, numAttentionHeads: 4, seqLength: 64 },
+  'without dropout': { attentionDropout: 0, hiddenDropout: 0 },
+  'documents apart': { resetAttentionMask: true, resetPositionIds: true },
+  'selective recomputation': { recomputeGranularity: 'selective' },
+  'full recomputation': { numLayers: 5, recomputeGranularity: 'full', recomputeNumLayers: 2 },
+  'full recomputation of some layers': {
+    ...{ numLayers: 5, recomputeGranularity: 'full', recomputeMethod: 'block', recomputeNumLayers: 3 },
+  },
+  bf16: { bf16: true, hiddenSize: 96, numAttentionHeads: 4 },
+  'bf16 with full recomputation': { bf16: true, numLayers: 4, recomputeGranularity: 'full' },
+  fp16: { fp16: true, hiddenSize: 48 },
+  'the plain-TypeScript engine': { device: 'reference' },
+};
+const names = Object.keys(runs);
+
+describe.skipIf(noCpuEngine).each([
+  [1, 1],
+  [2, 1],
+  [1, 2],
+  [2, 2],
+])('a rank at T = %d, D = %d', (tensor, data) => {
+  let ranks: readonly PeaksFound[][] = [];
+  beforeAll(async () => {
+    const module = new URL('./support/ranks/expected-memory.rank.ts', import.meta.url);
+    const layout = { nprocPerNode: tensor * data, tensorModelParallelSize: tensor, globalBatchSize: 4 * data };
+    const all = names.map((name) => ({ ...shared, ...layout, ...runs[name] }));
+    ranks = await launch<PeaksFound[]>(tensor * data, module, all, { threadsPerRank: 1 });
+  });
+
+  it.each(names)('%s', (name) => {
+    for (const rank of ranks) {
+      const { measured, expected } = rank[names.indexOf(name)] as PeaksFound;
+      const borrowed = measured.byKind.workspace - expected.byKind.workspace;
+      const { workspace } = measured.byKind;
+      expect(measured).toEqual({ ...expected, byKind: { ...expected.byKind, workspace } });
+      // a reduction of the loss between threads lists their addresses beside the loss's own workspace: a block of 512 bytes
+      expect(tensor > 1 ? [0, 512] : [0]).toContain(borrowed);
+    }
+  });
+});
