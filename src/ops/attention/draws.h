@@ -26,14 +26,24 @@ ALWAYS_INLINE LongVector multiplyLow(LongVector x, uint32_t m) {
 #endif
 }
 
+ALWAYS_INLINE LongVector xorOf(LongVector x, LongVector y, uint64_t z) {
+#if defined(__AVX512F__)
+  const __m512i key = _mm512_set1_epi64(static_cast<int64_t>(z));
+  return reinterpret_cast<LongVector>(
+      _mm512_ternarylogic_epi64(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(y), key, 0x96));
+#else
+  return x ^ y ^ z;
+#endif
+}
+
 // Philox4x32-10 on the low halves of 64-bit lanes; the high halves may hold anything before and after.
 struct PhiloxLanes {
   LongVector c0, c1, c2, c3;
 
   ALWAYS_INLINE void round(uint32_t k0, uint32_t k1) {
     const LongVector p0 = multiplyLow(c0, 0xD2511F53u), p1 = multiplyLow(c2, 0xCD9E8D57u);
-    c0 = (p1 >> 32) ^ c1 ^ k0;
-    c2 = (p0 >> 32) ^ c3 ^ k1;
+    c0 = xorOf(p1 >> 32, c1, k0);
+    c2 = xorOf(p0 >> 32, c3, k1);
     c1 = p1;
     c3 = p0;
   }
@@ -41,12 +51,10 @@ struct PhiloxLanes {
 
 // Eight draws for each of `lanes` queries: words[w] holds those of keys 2w (low half) and 2w + 1 (high half).
 ALWAYS_INLINE void drawWords(RandomSite site, uint64_t sample, uint64_t block, uint64_t blockStride, UintVector (&words)[4]) {
-  LongVector even, odd;
+  LongVector offsets;  // of the even queries; the same for all blocks of a panel, so that loops compute it once
 #pragma GCC unroll 8
-  for (int l = 0; l < lanes / 2; ++l) {
-    even[l] = block + blockStride * static_cast<uint64_t>(2 * l);
-    odd[l] = block + blockStride * static_cast<uint64_t>(2 * l + 1);
-  }
+  for (int l = 0; l < lanes / 2; ++l) offsets[l] = blockStride * static_cast<uint64_t>(2 * l);
+  const LongVector even = offsets + block, odd = even + blockStride;
   const LongVector sampleLow = LongVector{} + (sample & 0xffffffffu), sampleHigh = LongVector{} + (sample >> 32);
   PhiloxLanes a{even, even >> 32, sampleLow, sampleHigh}, b{odd, odd >> 32, sampleLow, sampleHigh};
   uint32_t k0 = site.seed, k1 = site.site;

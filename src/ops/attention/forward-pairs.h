@@ -13,7 +13,7 @@ class ForwardPairTile {
   static int64_t workspaceSize(const Attention& problem) {
     const int64_t padded = roundUp(problem.width, lanes), pairs = pairsOf(problem.width);
     const int64_t keys = roundUp(problem.keys, tileSize);
-    return tileSize * (tileColumns + tileSize / 2 + padded + pairs) + keys * pairs + keys / 2 * padded;
+    return tileSize * (tileColumns + tileSize / 2 + padded + pairs) + keys * pairs + keys / 2 * padded + lanes;
   }
 
   ForwardPairTile(const Attention& problem, float* workspace)

@@ -11,36 +11,40 @@ static_assert(pairRows == tileRows && tileColumns == 2 * lanes, "the mask of a t
 
 inline int64_t pairsOf(int64_t count) { return (count + 1) / 2; }
 
-// Panels [⌈width⌉ in pairs][panelRows] of `count` strided rows, up to a whole tile: pairs along the width, zeros at the ends.
+// Up to 32 elements of a row as pairs, zeros after `count`.
+ALWAYS_INLINE __m512i loadPairsUpTo(const Bf16* from, int64_t count) {
+  return count >= 32 ? _mm512_loadu_si512(from) : _mm512_maskz_loadu_epi16((1u << std::max<int64_t>(count, 0)) - 1u, from);
+}
+
+// Panels [pair of the width][panelRows] of `count` strided rows, up to a whole tile, zeros at the ends. Writes up to `lanes`
+// pairs past the last panel, which may lie before what is packed next.
 template <int panelRows>
 inline void packPairPanels(const Bf16* from, int64_t stride, int64_t count, int64_t width, Pair* to) {
-  constexpr int64_t step = 64;
-  for (int64_t r = 0; r < roundUp(count, tileSize); r += panelRows) {
-    const int64_t used = std::max<int64_t>(0, std::min<int64_t>(panelRows, count - r));
-    for (int64_t begin = 0; begin < width; begin += step) {
-      const int64_t depth = std::min(step, width - begin);
-      alignas(64) float rows[panelRows * step / 2];  // of pairs: transposing moves 32 bits, whatever they hold
-      for (int64_t i = 0; i < used; ++i) {
-        if (depth % 2 != 0) rows[i * step / 2 + depth / 2] = 0.0f;
-        std::memcpy(rows + i * step / 2, from + (r + i) * stride + begin, static_cast<size_t>(depth) * sizeof(Bf16));
+  for (int64_t r = 0; r < roundUp(count, tileSize); r += panelRows, to += pairsOf(width) * panelRows)
+    for (int64_t c = 0; c < width; c += 2 * lanes)
+      for (int i = 0; i < panelRows; i += lanes) {
+        __m512i rows[lanes];
+#pragma GCC unroll 16
+        for (int l = 0; l < lanes; ++l)
+          rows[l] = i + l < panelRows && r + i + l < count ? loadPairsUpTo(from + (r + i + l) * stride + c, width - c) : __m512i{};
+        transposePairs(rows);
+        Pair* panel = to + c / 2 * panelRows + i;
+        const int64_t pairs = std::min<int64_t>(lanes, pairsOf(width - c));
+        // In narrow panels each vector reaches into the next, which is written after it.
+        for (int64_t k = 0; k < pairs; ++k) storePairs(panel + k * panelRows, rows[k]);
       }
-      packAcross(rows, step / 2, used, panelRows, pairsOf(depth), reinterpret_cast<float*>(to) + begin / 2 * panelRows);
-    }
-    to += pairsOf(width) * panelRows;
-  }
 }
 
 // Rows 2k and 2k + 1 of `count` strided rows as row k of pairs, padded with zeros to `padded` columns and to an even count.
 inline void packPairRows(const Bf16* from, int64_t stride, int64_t count, int64_t width, int64_t padded, Pair* to) {
-  for (int64_t r = 0; r < count; r += 2, to += padded) {
-    const Bf16* low = from + r * stride;
-    if (r + 1 < count) {
-      for (int64_t c = 0; c < width; ++c) to[c] = low[c].bits | static_cast<Pair>(low[stride + c].bits) << 16;
-    } else {
-      for (int64_t c = 0; c < width; ++c) to[c] = low[c].bits;
+  for (int64_t r = 0; r < count; r += 2, to += padded)
+    for (int64_t c = 0; c < width; c += lanes) {
+      const __mmask16 columns = width - c >= lanes ? 0xffff : static_cast<__mmask16>((1u << (width - c)) - 1u);
+      const auto row = [&](int64_t i) {
+        return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(i < count ? columns : 0, from + i * stride + c));
+      };
+      storePairs(to + c, _mm512_or_si512(row(r), _mm512_slli_epi32(row(r + 1), 16)));
     }
-    for (int64_t c = width; c < padded; ++c) to[c] = 0;
-  }
 }
 
 // As addProduct, with a and b of pairs.

@@ -62,6 +62,29 @@ ALWAYS_INLINE __m512i pairRowsOf(__m512i low, __m512i high) {
   return _mm512_permutex2var_epi16(low, order.vector(), high);
 }
 
+// Transposes 16 rows of 16 pairs: 4 × 4 within quarters of the vectors, then the quarters.
+ALWAYS_INLINE void transposePairs(__m512i (&rows)[16]) {
+  __m512i x[16];
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    const __m512i a = _mm512_unpacklo_epi32(rows[i], rows[i + 1]), b = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+    const __m512i c = _mm512_unpacklo_epi32(rows[i + 2], rows[i + 3]), d = _mm512_unpackhi_epi32(rows[i + 2], rows[i + 3]);
+    x[i] = _mm512_unpacklo_epi64(a, c);  // rows i … i + 3 of pairs 0, 4, 8, 12
+    x[i + 1] = _mm512_unpackhi_epi64(a, c);
+    x[i + 2] = _mm512_unpacklo_epi64(b, d);
+    x[i + 3] = _mm512_unpackhi_epi64(b, d);
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) {
+    const __m512i a = _mm512_shuffle_i32x4(x[k], x[k + 4], 0x88), b = _mm512_shuffle_i32x4(x[k], x[k + 4], 0xdd);
+    const __m512i c = _mm512_shuffle_i32x4(x[k + 8], x[k + 12], 0x88), d = _mm512_shuffle_i32x4(x[k + 8], x[k + 12], 0xdd);
+    rows[k] = _mm512_shuffle_i32x4(a, c, 0x88);
+    rows[k + 8] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    rows[k + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
+    rows[k + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
+  }
+}
+
 // 2ˣ to 8e-5 of its value, well below half a unit in the last place of bf16 (2e-3); 0 for −∞, NaN stays NaN. x is its floor
 // plus r in [0, 1], then a polynomial in r (fitted for the smallest relative error).
 ALWAYS_INLINE Vector exp2ForHalves(Vector x) {
