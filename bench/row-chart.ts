@@ -39,6 +39,7 @@ export function rowChart({ title, subtitle, leftTitle, rightTitle, goal, rows }:
     `<text class="title" x="24" y="34">${escapeText(title)}</text><text x="24" y="54">${escapeText(subtitle)}</text>`,
     `<text class="panel" x="${leftX}" y="${top - 14}">${escapeText(leftTitle)}</text>`,
     `<text class="panel" x="${rightX}" y="${top - 14}">${escapeText(rightTitle)}</text>`,
+    `<line class="axis" x1="${goalX}" x2="${goalX}" y1="${top}" y2="${bottom}" stroke-dasharray="4 3"/>`,
     ...rows.map((row, i) => {
       const y = top + i * rowHeight;
       return [
@@ -47,7 +48,6 @@ export function rowChart({ title, subtitle, leftTitle, rightTitle, goal, rows }:
         row.right === undefined ? '' : bar(rightX, y, row.right, row.rightWords, row.marked ? 'f2' : 'f0'),
       ].join('');
     }),
-    `<line class="axis" x1="${goalX}" x2="${goalX}" y1="${top}" y2="${bottom}" stroke-dasharray="4 3"/>`,
     `<line class="axis" x1="${leftX}" x2="${leftX}" y1="${top}" y2="${bottom}"/>`,
     `<line class="axis" x1="${rightX}" x2="${rightX}" y1="${top}" y2="${bottom}"/>`,
     '</svg>',

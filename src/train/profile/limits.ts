@@ -17,7 +17,7 @@ export interface Limits {
 /** Elements of each of the three arrays: 64 MiB in float32. */
 const arraySize = 16 * 1024 * 1024;
 /** Each measurement takes this long, and its best run counts. */
-const patienceMs = 250;
+const patienceMs = 200;
 
 /** @returns seconds of the best of several runs, since whatever else the machine does can only slow one down; the first warms up. */
 function bestSeconds(engine: Engine, body: () => void): number {
@@ -49,7 +49,7 @@ export function measureBandwidth(engine: Engine): number {
 }
 
 /** Large enough that the hardware decides; the plain-TypeScript engine gets what it does in a fraction of a second. */
-const matrixSizes: Readonly<Record<Engine['name'], number>> = { cpu: 1024, cuda: 4096, reference: 128 };
+export const matrixSizes: Readonly<Record<Engine['name'], number>> = { cpu: 1024, cuda: 4096, reference: 192 };
 
 /** FLOP/s of c = a·bᵀ, a linear layer's product, of square matrices. */
 export function measureMatrixRate(engine: Engine, dtype: DType): number {

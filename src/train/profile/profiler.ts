@@ -11,11 +11,11 @@ import type { Engine } from '../../tensor/engine.ts';
 import type { StepProfiler } from '../loop.ts';
 import { gatherTexts } from './gather.ts';
 import { type Limits, measureBandwidth, measureMatrixRate } from './limits.ts';
-import { type Span, SpanRecorder } from './spans.ts';
+import { type RankSpans, type Span, SpanRecorder } from './spans.ts';
 import { type Summary, summarize } from './summary.ts';
 import { profileTable } from './table.ts';
-import { type RankSpans, traceOf } from './trace.ts';
-import { waitingTimes } from './waiting.ts';
+import { traceOf } from './trace.ts';
+import { onOneClock, waitingTimes } from './waiting.ts';
 
 export interface ProfilerOptions {
   /** Where rank 0 writes the trace; none is written where not given. */
@@ -44,7 +44,8 @@ export class Profiler implements StepProfiler {
   #bandwidth = 0;
   #window: { readonly first: number; readonly last: number } | undefined;
   #endStep: (() => void) | undefined;
-  #isRecording = false;
+  /** When recording began; undefined while nothing is recorded. */
+  #begun: number | undefined;
   /** Of rank 0's steps, once they have been recorded. */
   profile: Profile | undefined;
 
@@ -75,8 +76,10 @@ export class Profiler implements StepProfiler {
     }
     const { first, last } = this.#window;
     if (iteration < first || iteration > last || !this.#engine) return;
-    if (!this.#isRecording) this.#recorder.begin(this.#engine);
-    this.#isRecording = true;
+    if (this.#begun === undefined) {
+      this.#grid?.world.barrier();
+      this.#begun = this.#recorder.begin(this.#engine);
+    }
     this.#endStep = this.#recorder.start({ kind: 'step', name: `step ${iteration}` });
   }
 
@@ -90,19 +93,22 @@ export class Profiler implements StepProfiler {
   finish(): void {
     const { file, note } = this.#options;
     if (this.profile) return;
-    if (!this.#isRecording || !this.#engine || !this.#grid) {
+    if (this.#begun === undefined || !this.#engine || !this.#grid) {
       if (this.#grid?.world.rank === 0) note('profile: the run ended before the first step that was to be profiled');
       return;
     }
-    this.#isRecording = false;
+    const begun = this.#begun;
+    this.#begun = undefined;
     const engine = this.#engine;
     const { world, tensor, data } = this.#grid;
     const spans = this.#recorder.take();
     const limits: Limits = { bandwidth: this.#bandwidth, matrix: measureMatrixRates(engine, world, spans) };
-    const label = `rank ${world.rank}${world.size > 1 ? ` (tensor ${tensor.rank}, data ${data.rank}) on ${hostname()}` : ''}`;
-    const own: RankSpans = { rank: world.rank, label, spans };
+    const place = world.size > 1 ? ` (tensor ${tensor.rank}, data ${data.rank})` : '';
+    const own: RankSpans = {
+      ...{ rank: world.rank, label: `rank ${world.rank}${place}`, host: hostname(), begun, spans },
+    };
     const texts = gatherTexts(world, engine, JSON.stringify(own));
-    const ranks = texts?.map((text) => JSON.parse(text) as RankSpans) ?? [own];
+    const ranks = onOneClock(texts?.map((text) => JSON.parse(text) as RankSpans) ?? [own]);
     const waitingOf = waitingTimes(ranks.map((rank) => rank.spans));
     this.profile = { summary: summarize(spans, limits, waitingOf), limits };
     if (world.rank > 0) return;

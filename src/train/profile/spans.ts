@@ -34,6 +34,17 @@ export interface Span {
   readonly memory?: readonly number[];
 }
 
+/** What one rank saw. */
+export interface RankSpans {
+  readonly rank: number;
+  /** Words for the rank's place. */
+  readonly label: string;
+  readonly host: string;
+  /** When recording began, right after a barrier of all ranks. */
+  readonly begun: number;
+  readonly spans: readonly Span[];
+}
+
 interface OpenSpan {
   readonly work: Work;
   readonly depth: number;
@@ -52,10 +63,11 @@ export class SpanRecorder implements Observer {
   #open: OpenSpan[] = [];
   #depth = 0;
 
-  /** Starts to record the work on an engine, which is told to report here. */
-  begin(engine: Engine): void {
+  /** Starts to record the work on an engine, which is told to report here; returns the time. */
+  begin(engine: Engine): number {
     this.#engine = engine;
     engine.observer = this;
+    return performance.now() + this.#offset;
   }
 
   /** What was recorded; recording ends. */

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Limits } from './limits.ts';
-import type { Span } from './spans.ts';
+import type { RankSpans, Span } from './spans.ts';
 import { idealMilliseconds, summarize } from './summary.ts';
 import { profileTable, rateOf, shareOfLimit, titleOf } from './table.ts';
-import { waitingTimes } from './waiting.ts';
+import { onOneClock, waitingTimes } from './waiting.ts';
 
 /** 1 GFLOP/s, 1 GB/s: one operation or byte takes a nanosecond. */
 const limits: Limits = { matrix: { f32: 1e9 }, bandwidth: 1e9 };
@@ -73,6 +73,21 @@ describe('the summary of a profile', () => {
     expect(table.join('\n')).toMatch(/^outer forward +20\.00 +20\.0 % +1 +0\.3 GFLOP\/s +25\.0 %$/m);
     expect(table.join('\n')).toMatch(/^in no operator +28\.00 +28\.0 %$/m);
     expect(table.at(-1)).toBe('in kernels 44.0 %, in collectives 10.0 % (waiting for other ranks 4.0 %)');
+  });
+});
+
+describe('clocks', () => {
+  const rank = (host: string, begun: number): RankSpans => ({
+    ...{ rank: 0, label: '', host, begun, spans: [span('step', 'step 1', 0, begun + 5, begun + 8)] },
+  });
+
+  it('of other hosts are set by the barrier before the first step, those of one host are the same', () => {
+    const spans = onOneClock([rank('a', 100), rank('a', 101), rank('b', 7000)]).map((one) => one.spans[0]);
+    expect(spans.map((one) => [one?.begin, one?.end])).toEqual([
+      [105, 108],
+      [106, 109],
+      [105, 108],
+    ]);
   });
 });
 

@@ -1,14 +1,7 @@
 /** Traces in Chrome's trace event format ("Trace Event Format", Google 2016), which Perfetto and chrome://tracing open. */
 
 import { memoryKinds } from '../../tensor/allocator.ts';
-import type { Span } from './spans.ts';
-
-export interface RankSpans {
-  readonly rank: number;
-  /** Words for the rank's place. */
-  readonly label: string;
-  readonly spans: readonly Span[];
-}
+import type { RankSpans, Span } from './spans.ts';
 
 /** One event; times in microseconds. */
 interface TraceEvent {

@@ -1,6 +1,17 @@
 /** How long ranks wait for each other in collectives: a call can only move data once the last rank of its group has come. */
 
-import type { Span } from './spans.ts';
+import type { RankSpans, Span } from './spans.ts';
+
+/** Clocks of other hosts are set by the barrier at the beginning, which all ranks leave within its own latency. */
+export function onOneClock(ranks: readonly RankSpans[]): RankSpans[] {
+  const [first] = ranks;
+  return ranks.map((rank) => {
+    if (!first || rank.host === first.host) return rank;
+    const shift = first.begun - rank.begun;
+    const spans = rank.spans.map((span) => ({ ...span, begin: span.begin + shift, end: span.end + shift }));
+    return { ...rank, begun: first.begun, spans };
+  });
+}
 
 const keyOf = ({ name, collective }: Span): string | undefined =>
   collective?.number === undefined ? undefined : `${collective.group} ${name} ${collective.number}`;
