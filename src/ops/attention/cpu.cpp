@@ -22,7 +22,8 @@ struct Passes<Bf16> {
 static Attention problemOf(const int32_t* firstKey, int64_t batch, int64_t heads, int64_t queries, int64_t keys, int64_t offset,
                            int64_t width, Strides query, Strides key, float scale, int64_t causal, float dropout, uint32_t seed,
                            uint32_t site, int64_t firstSample, int64_t sequence, int64_t headOffset) {
-  return {batch, heads, queries, keys, offset, width, query, key, scale, causal != 0, firstKey, dropoutRule(dropout), {seed, site},
+  return {batch, heads, queries, keys, offset, width, query, key, scale, causal != 0, firstKey, dropoutRule(dropout),
+          RoundKeys({seed, site}),
           static_cast<uint64_t>(firstSample), sequence, headOffset};
 }
 

@@ -1,5 +1,8 @@
 // Attention on a GPU: entry points. ops/attention/cuda.ts chooses among them.
 #include "plain.cuh"
+#ifdef VALUE_HALF
+#include "flash-forward.cuh"
+#endif
 
 // As problemParameters of problem.ts.
 #define PROBLEM_PARAMETERS                                                                                          \
@@ -48,3 +51,22 @@ extern "C" __global__ void attention_append_to_cache(const Value* qkv, Value* ke
     store<n>(values + to, load<n>(from + 2 * width));
   });
 }
+
+#ifdef VALUE_HALF
+#define FORWARD_PARAMETERS \
+  const Value *q, const Value *k, const Value *v, Value *out, float *logSumExp, const int *firstKey, PROBLEM_PARAMETERS
+
+// For heads of up to 64, 96 and 128 channels.
+extern "C" __global__ void __launch_bounds__(128, 2) attention_forward_64(FORWARD_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  flashForward<64, 2, 64>(problem, q, k, v, out, logSumExp);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) attention_forward_96(FORWARD_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  flashForward<96, 2, 64>(problem, q, k, v, out, logSumExp);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) attention_forward_128(FORWARD_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  flashForward<128, 2, 32>(problem, q, k, v, out, logSumExp);
+}
+#endif

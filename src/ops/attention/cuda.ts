@@ -12,6 +12,26 @@ const block = 128;
 /** The widest head that the plain kernels take: 32 · plainColumns of plain.cuh. */
 const widestPlain = 256;
 
+/** Widths that heads are padded to by flash attention, and how many keys its forward pass takes at once; see cuda.cu. */
+const flashWidths = [
+  { padded: 64, keyStep: 64 },
+  { padded: 96, keyStep: 64 },
+  { padded: 128, keyStep: 32 },
+] as const;
+/** Queries of a block: 32 for each warp. */
+const forwardRows = 128;
+/** With fewer queries most of a tile would be padding. */
+const fewestQueries = 16;
+
+/** The tiles for a problem; undefined where the plain kernels must do. */
+function flashWidthOf(device: CudaDevice, q: Tensor, { width, queries }: AttentionProblem) {
+  const possible = isHalf(q.dtype) && device.architecture >= 80 && queries >= fewestQueries;
+  return possible ? flashWidths.find(({ padded }) => width <= padded) : undefined;
+}
+
+/** Bytes of a tile of `rows` rows in shared memory; see `pitchOf` of tiles.cuh. */
+const tileBytes = (rows: number, padded: number): number => 2 * rows * (padded + 8);
+
 const argumentsFor = (problem: ProblemArguments): CudaArgument[] =>
   problem.map((value, index): CudaArgument => {
     const kind = problemParameters[index];
@@ -26,7 +46,7 @@ function checkWidth({ width }: AttentionProblem): void {
 }
 
 export function attentionForwardPlan(
-  _device: CudaDevice,
+  device: CudaDevice,
   q: Tensor,
   k: Tensor,
   v: Tensor,
@@ -36,12 +56,22 @@ export function attentionForwardPlan(
   ...problem: ProblemArguments
 ): readonly CudaStep[] {
   const sizes = problemOf(problem);
-  checkWidth(sizes);
   const { batch, heads, queries } = sizes;
+  const common = { block, arguments: [q, k, v, out, logSumExp, firstKey, ...argumentsFor(problem)] };
+  const flash = flashWidthOf(device, q, sizes);
+  if (!flash) {
+    checkWidth(sizes);
+    return [{ ...common, function: 'attention_forward_plain', grid: [queries, batch * heads] }];
+  }
+  const { padded, keyStep } = flash;
   return [
     {
-      ...{ function: 'attention_forward_plain', grid: [queries, batch * heads], block },
-      arguments: [q, k, v, out, logSumExp, firstKey, ...argumentsFor(problem)],
+      ...{
+        ...common,
+        function: `attention_forward_${padded}`,
+        sharedBytes: tileBytes(forwardRows + 4 * keyStep, padded),
+      },
+      grid: [Math.ceil(queries / forwardRows), batch * heads],
     },
   ];
 }

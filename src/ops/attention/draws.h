@@ -40,30 +40,27 @@ ALWAYS_INLINE LongVector xorOf(LongVector x, LongVector y, uint64_t z) {
 struct PhiloxLanes {
   LongVector c0, c1, c2, c3;
 
-  ALWAYS_INLINE void round(uint32_t k0, uint32_t k1) {
+  ALWAYS_INLINE void round(const uint64_t (&keys)[2]) {
     const LongVector p0 = multiplyLow(c0, 0xD2511F53u), p1 = multiplyLow(c2, 0xCD9E8D57u);
-    c0 = xorOf(p1 >> 32, c1, k0);
-    c2 = xorOf(p0 >> 32, c3, k1);
+    c0 = xorOf(p1 >> 32, c1, keys[0]);
+    c2 = xorOf(p0 >> 32, c3, keys[1]);
     c1 = p1;
     c3 = p0;
   }
 };
 
 // Eight draws for each of `lanes` queries: words[w] holds those of keys 2w (low half) and 2w + 1 (high half).
-ALWAYS_INLINE void drawWords(RandomSite site, uint64_t sample, uint64_t block, uint64_t blockStride, UintVector (&words)[4]) {
+ALWAYS_INLINE void drawWords(const RoundKeys& keys, uint64_t sample, uint64_t block, uint64_t blockStride, UintVector (&words)[4]) {
   LongVector offsets;  // of the even queries; the same for all blocks of a panel, so that loops compute it once
 #pragma GCC unroll 8
   for (int l = 0; l < lanes / 2; ++l) offsets[l] = blockStride * static_cast<uint64_t>(2 * l);
   const LongVector even = offsets + block, odd = even + blockStride;
   const LongVector sampleLow = LongVector{} + (sample & 0xffffffffu), sampleHigh = LongVector{} + (sample >> 32);
   PhiloxLanes a{even, even >> 32, sampleLow, sampleHigh}, b{odd, odd >> 32, sampleLow, sampleHigh};
-  uint32_t k0 = site.seed, k1 = site.site;
 #pragma GCC unroll 10
   for (int i = 0; i < 10; ++i) {
-    a.round(k0, k1);
-    b.round(k0, k1);
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+    a.round(keys.at[i]);
+    b.round(keys.at[i]);
   }
   const auto join = [](LongVector x, LongVector y) { return reinterpret_cast<UintVector>((x & 0xffffffffu) | (y << 32)); };
   words[0] = join(a.c0, b.c0);
@@ -74,7 +71,7 @@ ALWAYS_INLINE void drawWords(RandomSite site, uint64_t sample, uint64_t block, u
 
 // The draws of queries i … i + lanes − 1 for keys key … key + 7, key a multiple of 8; see drawWords.
 ALWAYS_INLINE void drawKeys(const Attention& problem, int64_t b, int64_t h, int64_t i, int64_t key, UintVector (&words)[4]) {
-  drawWords(problem.site, problem.firstSample + static_cast<uint64_t>(b), problem.drawBlock(h, i) + static_cast<uint64_t>(key / 8),
+  drawWords(problem.roundKeys, problem.firstSample + static_cast<uint64_t>(b), problem.drawBlock(h, i) + static_cast<uint64_t>(key / 8),
             static_cast<uint64_t>((problem.sequence + 7) / 8), words);
 }
 

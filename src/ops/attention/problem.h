@@ -11,6 +11,18 @@ struct Strides {
   int64_t batch, row, head;
 };
 
+// The keys of Philox's ten rounds, in 64 bits as vectors want them.
+struct RoundKeys {
+  uint64_t at[10][2];
+
+  explicit RoundKeys(RandomSite site) {
+    for (uint32_t round = 0; round < 10; ++round) {
+      at[round][0] = site.seed + round * 0x9E3779B9u;
+      at[round][1] = site.site + round * 0xBB67AE85u;
+    }
+  }
+};
+
 struct Attention {
   int64_t batch, heads, queries, keys;
   int64_t offset;  // position of query 0 among the keys
@@ -22,7 +34,7 @@ struct Attention {
   // Dropout of probabilities. The draw for (sample, head, query, key) is element ((headOffset + h)·S + query)·⌈S⌉₈ + key of the
   // sample, S = sequence: it depends on the position in the whole model alone, not on the rank that holds the head.
   DropoutRule dropout;
-  RandomSite site;
+  RoundKeys roundKeys;
   uint64_t firstSample;
   int64_t sequence, headOffset;
 
