@@ -31,6 +31,9 @@ const step: readonly Span[] = [
   }),
   span('phase', 'optimizer', 1, 70, 90),
   span('kernel', 'adamw_step', 2, 72, 88, kernel(0, 12e6)),
+  // between steps
+  span('operator', 'outer', 0, 110, 150, forward),
+  span('kernel', 'product', 1, 112, 140, kernel(5e6, 1e6)),
 ];
 
 describe('the summary of a profile', () => {

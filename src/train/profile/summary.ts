@@ -61,7 +61,11 @@ export function summarize(
   let [steps, stepMs, kernelMs] = [0, 0, 0];
   /** The spans that the current one lies in, each with its row. */
   const open: { readonly span: Span; readonly row: OperatorRow | undefined }[] = [];
+  let inStep = false;
   for (const span of spans) {
+    // validation and the exchanges between steps are in the trace, but in no step
+    if (span.depth === 0) inStep = span.kind === 'step';
+    if (!inStep) continue;
     open.length = span.depth;
     const milliseconds = span.end - span.begin;
     const holder = open.findLast(({ row }) => row !== undefined)?.row;
