@@ -9,11 +9,11 @@ struct Powers {
   float largest, sum;
 };
 
-// Two parts of one row together. An infinite or NaN `largest` of both gives NaN, as the definition does.
+// Two parts of one row together; one that saw nothing but −∞ adds nothing.
 struct Merge {
   __device__ __forceinline__ Powers operator()(Powers a, Powers b) const {
-    if (b.largest == negativeInfinity && !(b.sum > 0.0f)) return a;
-    if (a.largest == negativeInfinity && !(a.sum > 0.0f)) return b;
+    if (b.largest == negativeInfinity && b.sum == 0.0f) return a;
+    if (a.largest == negativeInfinity && a.sum == 0.0f) return b;
     const float largest = Largest{}(a.largest, b.largest);
     return {largest, a.sum * expFast(a.largest - largest) + b.sum * expFast(b.largest - largest)};
   }

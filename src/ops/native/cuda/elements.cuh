@@ -51,6 +51,9 @@ __device__ __forceinline__ unsigned packedHalves<F16>(float low, float high) {
 
 __device__ __forceinline__ float toFloat(float x) { return x; }
 
+#if defined(VALUE_BF16) || defined(VALUE_F16)
+#define VALUE_HALF  // 16 bits, which tensor cores take
+#endif
 #if defined(VALUE_BF16)
 using Value = Bf16;
 #elif defined(VALUE_F16)

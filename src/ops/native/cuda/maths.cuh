@@ -16,9 +16,6 @@ constexpr float log2e = 1.44269504088896341f, negativeInfinity = -__builtin_huge
 
 __device__ __forceinline__ float expFast(float x) { return exp2Fast(x * log2e); }
 
-// 1 − 2/(e²ˣ + 1): absolute error 1e-7, ±1 far out.
-__device__ __forceinline__ float tanhFast(float x) { return 1.0f - __fdividef(2.0f, expFast(2.0f * x) + 1.0f); }
-
 // As fastErf of ops/native/math.h: a rational function on [−4, 4] (coefficients: Eigen's float erf), ±1 outside.
 __device__ __forceinline__ float erfFast(float x) {
   const float c = x < -4.0f ? -4.0f : (x > 4.0f ? 4.0f : x);

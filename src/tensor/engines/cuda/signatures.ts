@@ -39,13 +39,14 @@ const definition = /^[ \t]*#define[ \t]+([A-Z_]+)[ \t]+((?:.*\\\n)*.*)$/gm;
 export function signaturesOf(source: string, file: string): readonly CudaSignature[] {
   const code = source.replaceAll(/\/\*[\s\S]*?\*\//g, ' ').replaceAll(/\/\/.*$/gm, ' ');
   const words = new Map([...code.matchAll(definition)].map(([, word = '', text = '']) => [word, text]));
+  const spelled = (list: string): string =>
+    list.replaceAll(/\b[A-Z_]+\b/g, (word) => {
+      const text = words.get(word);
+      return text === undefined ? word : spelled(text);
+    });
   return [...code.matchAll(declaration)].map(([, name = '', list = '']) => ({
     name,
-    parameters: parametersOf(
-      list.replaceAll(/\b[A-Z_]+\b/g, (word) => words.get(word) ?? word),
-      name,
-      file,
-    ),
+    parameters: parametersOf(spelled(list), name, file),
   }));
 }
 
