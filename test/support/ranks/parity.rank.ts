@@ -12,11 +12,12 @@ import {
 import type { Communicator } from '../../../src/comm/communicator.ts';
 import type { RankFunction } from '../../../src/comm/rank.ts';
 import { parseCommandLine } from '../../../src/config/command.ts';
-import { type PretrainGptConfig, pretrainGptCommand } from '../../../src/config/pretrain-gpt.ts';
+import { isSized, pretrainGptCommand, type SizedGptConfig } from '../../../src/config/pretrain-gpt.ts';
 import { recomputationOf } from '../../../src/config/recompute-flags.ts';
 import { GptModel } from '../../../src/model/gpt.ts';
 import { AdamW } from '../../../src/optim/adamw.ts';
 import { learningRateAt } from '../../../src/optim/learning-rate.ts';
+import { initialLossScale, nextLossScale } from '../../../src/optim/loss-scale.ts';
 import { createRankGrid, type RankGrid } from '../../../src/parallel/grid.ts';
 import type { Parameter } from '../../../src/parallel/parameters.ts';
 import type { Engine } from '../../../src/tensor/engine.ts';
@@ -24,6 +25,7 @@ import { createCpuEngine } from '../../../src/tensor/engines/cpu.ts';
 import { modelOfRun } from '../../../src/train/gpt-architecture.ts';
 import { openGptDatasets } from '../../../src/train/gpt-datasets.ts';
 import { gptLossSum } from '../../../src/train/gpt-loss.ts';
+import { precisionOf } from '../../../src/train/precision.ts';
 import { trainStep } from '../../../src/train/step.ts';
 import { microBatchesPerRank } from '../../../src/train/task.ts';
 import type { RunOptions } from '../tiny-run.ts';
@@ -45,7 +47,10 @@ export interface ParityWork {
 export interface ParityRecord {
   /** Of every iteration. */
   readonly losses: readonly number[];
+  /** 0 where skipped. */
   readonly gradNorms: readonly number[];
+  /** The iterations that each rank skipped, because gradients overflowed. */
+  readonly skipped: readonly (readonly number[])[];
   /** Loss terms of each data-parallel rank in iteration 1. */
   readonly terms: readonly number[];
   /** Whether ranks that must hold the same numbers did so to the last bit, at the end. */
@@ -60,12 +65,13 @@ export async function parityRank(world: Communicator, { tensorParallelSize, runs
 const rank: RankFunction<ParityWork, void> = parityRank;
 export default rank;
 
-function configOf(options: RunOptions): PretrainGptConfig {
+function configOf(options: RunOptions): SizedGptConfig {
   const words = Object.entries(options).flatMap(([key, value]) =>
     value === undefined || value === false ? [] : [`--${flagName(key)}`, ...(value === true ? [] : [String(value)])],
   );
   const line = parseCommandLine(pretrainGptCommand, words);
   if (line.help) throw new Error('no help was asked for');
+  if (!isSized(line.config)) throw new Error('the micro-batch size is given');
   return line.config;
 }
 
@@ -78,11 +84,12 @@ async function trainAndKeep(grid: RankGrid, { options, folder }: ParityRun): Pro
   if (left > 0) throw new Error(`${left} bytes of tensors were never freed`);
 }
 
-function trainOn(engine: Engine, grid: RankGrid, config: PretrainGptConfig, folder: string): void {
+function trainOn(engine: Engine, grid: RankGrid, config: SizedGptConfig, folder: string): void {
   const { vocabSize = 0, adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon, weightDecay, clipGrad } = config;
   const model = new GptModel(modelOfRun(config, vocabSize), grid.tensor, { recomputation: recomputationOf(config) });
   using parameters = model.parameters;
-  parameters.allocate(engine);
+  const precision = precisionOf(config);
+  parameters.allocate(engine, precision);
   parameters.initialize(config.seed);
   using optimizer = new AdamW(parameters, { beta1, beta2, epsilon, weightDecay });
   using datasets = openGptDatasets(config, {
@@ -126,18 +133,30 @@ function trainOn(engine: Engine, grid: RankGrid, config: PretrainGptConfig, fold
   const losses: number[] = [];
   const gradNorms: number[] = [];
   const count = microBatchesPerRank(config, grid);
+  const { lossScaling } = precision;
+  let scale = lossScaling && initialLossScale(lossScaling);
+  const skipped: number[] = [];
   for (let iteration = 1; iteration <= config.trainIters; iteration++) {
     const learningRate = learningRateAt(config, iteration);
-    const { loss, gradNorm } = trainStep(task, stream, count, optimizer, { learningRate, clipGrad });
+    const update = { learningRate, clipGrad, lossScale: scale?.scale };
+    const { loss, gradNorm, overflowed } = trainStep(task, stream, count, optimizer, update);
+    if (overflowed) skipped.push(iteration);
+    if (lossScaling && scale) scale = nextLossScale(lossScaling, scale, overflowed);
     losses.push(loss);
-    gradNorms.push(gradNorm);
+    gradNorms.push(overflowed ? 0 : gradNorm);
     if (iteration === 1) keep('gradient', gradientBytes);
   }
   keep('final', ({ stored }) => stored.bytes);
 
   const ownTerms = terms.slice(0, count).reduce((sum, one) => sum + one, 0);
   const record: ParityRecord = {
-    ...{ losses, gradNorms, terms: grid.data.exchange(ownTerms), replicasAgree: replicasAgree(grid, parameters.all) },
+    ...{
+      losses,
+      gradNorms,
+      skipped: grid.world.exchange(skipped),
+      terms: grid.data.exchange(ownTerms),
+      replicasAgree: replicasAgree(grid, parameters.all),
+    },
   };
   save(grid.world, folder, kept, { ...record } as unknown as JsonObject);
 }
