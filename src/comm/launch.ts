@@ -106,9 +106,18 @@ function startRank(setup: RankSetup, env: NodeJS.ProcessEnv, options: LaunchOpti
   // Threads inherit Node's own options; this one is refused there, and library users may run from `--eval`.
   const execArgv = process.execArgv.filter((option) => !option.startsWith('--input-type'));
   const name = `rank ${setup.rank}`;
+  const rankEnvironment = { ...env, MEGATRON_LOCAL_RANK: String(setup.rank) }; // chooses its GPU
   const limits = options.resourceLimits === undefined ? {} : { resourceLimits: options.resourceLimits };
   try {
-    return new Worker(entry, { workerData: setup, execArgv, env, name, stdout: true, stderr: true, ...limits });
+    return new Worker(entry, {
+      workerData: setup,
+      execArgv,
+      env: rankEnvironment,
+      name,
+      stdout: true,
+      stderr: true,
+      ...limits,
+    });
   } catch (error) {
     throw new UsageError(`the data cannot be handed to the ranks: ${messageOf(error)}`, {
       cause: error,

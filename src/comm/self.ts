@@ -23,11 +23,11 @@ export function selfCommunicator(label = 'world of one rank'): Communicator {
     },
     allGather(input, output) {
       expectParts('all-gather', group, output, input);
-      statistics.measure(byteLengthOf(output), () => output.bytes.set(input.bytes));
+      statistics.measure(byteLengthOf(output), () => output.copyFrom(input));
     },
     reduceScatter(input, output) {
       expectParts('reduce-scatter', group, input, output);
-      statistics.measure(byteLengthOf(input), () => output.bytes.set(input.bytes));
+      statistics.measure(byteLengthOf(input), () => output.copyFrom(input));
     },
     broadcast(tensor, root) {
       expectRank('broadcast', group, root);

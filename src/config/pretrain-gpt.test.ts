@@ -166,7 +166,7 @@ describe('pretrain gpt', () => {
       ['--lr-decay-style', 'cosin'],
       '--lr-decay-style must be one of constant, linear, cosine, inverse-square-root, WSD; not cosin',
     ],
-    [['--device', 'gpu'], '--device must be one of auto, cpu, reference; not gpu'],
+    [['--device', 'gpu'], '--device must be one of auto, cuda, cpu, reference; not gpu'],
     [['--save', ''], '--save must not be empty'],
     [['--num-layers', '1e300'], '--num-layers must be at most 9007199254740991, not 1e+300'],
     [['--seed', '-1'], '--seed must be at least 0, not -1'],

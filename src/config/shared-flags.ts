@@ -8,7 +8,7 @@ import type { DeviceName } from '../tensor/engines/select.ts';
 import { flag } from './flag.ts';
 
 /** Written out, since the engine's own list would bring the native code with it. */
-const devices = ['auto', 'cpu', 'reference'] as const satisfies readonly DeviceName[];
+const devices = ['auto', 'cuda', 'cpu', 'reference'] as const satisfies readonly DeviceName[];
 
 export const countSchema = z.int().min(1);
 export const pathSchema = z.string().min(1);

@@ -4,6 +4,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { EngineError, MegatronError } from '../../base/errors.ts';
 import { checkedCommunicator } from '../checked.ts';
 import type { Communicator } from '../communicator.ts';
+import { forDeviceTensors } from '../device-tensors.ts';
 import { CollectiveError, RankFailure } from '../errors.ts';
 import type { RankRun } from '../rank.ts';
 import { mpiGroup } from './communicator.ts';
@@ -83,7 +84,8 @@ async function joinMpi(options: MpiOptions = {}): Promise<MpiMembership> {
     const [first] = announcements(shim);
     return first ? new RankFailure(first.rank, first.error) : new MegatronError('another rank failed');
   };
-  const world = mpiGroup({ shim, peerFailure }, { index: 0, rank, size, label });
+  const world = forDeviceTensors(mpiGroup({ shim, peerFailure }, { index: 0, rank, size, label }));
+  process.env['MEGATRON_LOCAL_RANK'] = String(localRank); // chooses its GPU
   return {
     world: options.debugCollectives ? checkedCommunicator(world) : world,
     localRank,

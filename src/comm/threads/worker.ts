@@ -4,6 +4,7 @@ import type { Writable } from 'node:stream';
 import { parentPort, workerData } from 'node:worker_threads';
 import { messageOf, UsageError } from '../../base/errors.ts';
 import { checkedCommunicator } from '../checked.ts';
+import { forDeviceTensors } from '../device-tensors.ts';
 import { RankFailure } from '../errors.ts';
 import type { RankFunction } from '../rank.ts';
 import { selfCommunicator } from '../self.ts';
@@ -22,7 +23,7 @@ forwardOutput(process.stderr, 'stderr');
 try {
   const rankFunction = await importRankFunction(setup.module);
   const threads = run.size === 1 ? undefined : createWorld(run, setup.worldOffset, setup.rank);
-  const world = threads ?? selfCommunicator();
+  const world = threads ? forDeviceTensors(threads) : selfCommunicator();
   const seen = setup.debugCollectives ? checkedCommunicator(world) : world;
   const value = await rankFunction(seen, setup.data, {
     get stopRequested() {

@@ -21,7 +21,10 @@ import { deviceBlocks, StagedMemory } from './cuda/memory.ts';
 import { createProducts } from './cuda/products.ts';
 
 export interface CudaOptions {
-  /** Which GPU, counted from 0 among those that CUDA_VISIBLE_DEVICES leaves; `MEGATRON_GPU`, else 0, where not given. */
+  /**
+   * Which GPU, counted from 0 among those that CUDA_VISIBLE_DEVICES leaves. Where not given `MEGATRON_GPU`, else the number of
+   * this rank on its host (`MEGATRON_LOCAL_RANK`); ranks share GPUs where there are more of them.
+   */
   readonly gpu?: number;
   /** What `findCuda` finds, where not given. */
   readonly libraries?: CudaLibraryPaths;
@@ -52,7 +55,7 @@ function checkLibraries(libraries: CudaLibraryPaths): NeededPaths {
 
 function chosenGpu(given: number | undefined, count: number): number {
   const text = process.env['MEGATRON_GPU'];
-  const gpu = given ?? (text ? Number(text) : 0);
+  const gpu = given ?? (text ? Number(text) : Number(process.env['MEGATRON_LOCAL_RANK'] ?? 0) % count);
   if (Number.isInteger(gpu) && gpu >= 0 && gpu < count) return gpu;
   throw new UsageError(`there is no GPU ${given ?? text}: this process sees ${count}, counted from 0`);
 }
