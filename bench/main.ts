@@ -4,6 +4,7 @@ import { messageOf } from '../src/base/errors.ts';
 import { gemmBenchmark } from './gemm.ts';
 import { opsBenchmark } from './ops.ts';
 import { parityBenchmark } from './parity.ts';
+import { precisionBenchmark } from './precision.ts';
 import { recomputeBenchmark } from './recompute.ts';
 import { scalingBenchmark } from './scaling.ts';
 import { trainBenchmark } from './train.ts';
@@ -13,6 +14,7 @@ const benchmarks: Record<string, { readonly help: string; readonly run: (args: r
     gemm: { help: 'our matrix products against oneDNN called directly', run: gemmBenchmark },
     ops: { help: "each operator's share of a training step and of this machine's limits", run: opsBenchmark },
     parity: { help: 'how far the results of all layouts are apart, on threads and under MPI', run: parityBenchmark },
+    precision: { help: 'losses in float32, bf16 and fp16 on real text, as JSON and SVG', run: precisionBenchmark },
     recompute: { help: 'what recomputation saves in memory and costs in time', run: recomputeBenchmark },
     scaling: { help: "the paper's weak and strong scaling on this machine, as JSON and SVG", run: scalingBenchmark },
     train: { help: 'whole training steps; --peer torch runs PyTorch in turn', run: trainBenchmark },
