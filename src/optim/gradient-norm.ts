@@ -10,16 +10,26 @@ import { Tensor } from '../tensor/tensor.ts';
  * ‖g‖₂ over all parameters of the model, infinite or NaN where a gradient is: the parts that ranks split are summed over
  * the tensor group, what every rank holds is counted once.
  */
-export function gradientNorm(parameters: Parameters, group?: Communicator): number {
-  let [own, common] = [0, 0];
+export const gradientNorm = (parameters: Parameters, group?: Communicator): number =>
+  gradientNormLater(parameters, group)();
+
+/** The same begun; the result waits for it, and is collective. */
+export function gradientNormLater(parameters: Parameters, group?: Communicator): () => number {
+  const parts: { readonly split: boolean; readonly read: () => number }[] = [];
   for (const { gradients, split } of parameters.groups) {
     if (!gradients) continue;
     using sum = Tensor.empty(gradients.engine, [1], { kind: 'workspace' });
     sumSquares(gradients.engine, gradients, sum, gradients.size);
-    if (split) own += sum.item();
-    else common += sum.item();
+    parts.push({ split, read: sum.itemLater() });
   }
-  return Math.sqrt(common + sumOver(group, own));
+  return () => {
+    let [own, common] = [0, 0];
+    for (const { split, read } of parts) {
+      if (split) own += read();
+      else common += read();
+    }
+    return Math.sqrt(common + sumOver(group, own));
+  };
 }
 
 /** Megatron's factor: max/(norm + 1e-6) where that is below 1. `clipGrad` 0 turns clipping off. */

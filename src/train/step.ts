@@ -3,7 +3,7 @@
 import { Tape } from '../autograd/tape.ts';
 import { MegatronError } from '../base/errors.ts';
 import type { AdamW } from '../optim/adamw.ts';
-import { clipFactor, gradientNorm } from '../optim/gradient-norm.ts';
+import { clipFactor, gradientNormLater } from '../optim/gradient-norm.ts';
 import { GradientReducer } from '../parallel/data-parallel.ts';
 import { sumOver } from '../parallel/scalars.ts';
 import { type PhaseName, phase } from '../tensor/observer.ts';
@@ -41,7 +41,7 @@ export const accumulateGradients = <Batch>(
   batches: readonly Batch[],
   reducer?: GradientReducer,
   lossScale = 1,
-): number => withReducer(task, reducer, (sums) => finish(accumulateInTurns(task, batches, sums, lossScale)));
+): number => withReducer(task, reducer, (sums) => finish(accumulateInTurns(task, batches, sums, lossScale))());
 
 /** One that is made for a single call must not outlive it: it holds views of the gradients. */
 function withReducer<Result>(
@@ -54,35 +54,40 @@ function withReducer<Result>(
   return body(own);
 }
 
-/** The same in turns: one after every micro-batch, so that the event loop can run between them. */
+/**
+ * The same in turns: one after every micro-batch, so that the event loop can run between them.
+ *
+ * @returns reads the mean loss, when a device has it; collective.
+ */
 function* accumulateInTurns<Batch>(
   task: TrainTask<Batch>,
   batches: readonly Batch[],
   reducer: GradientReducer,
   lossScale: number,
-): Turns<number> {
+): Turns<() => number> {
   const { data } = task.grid;
   const watched = phasesOf(task);
   // The divisor is known before the first backward pass, so the mean does not depend on how the batch is cut.
   const own = batches.reduce((sum, batch) => sum + task.countTerms(batch), 0);
   const terms = Math.max(1, sumOver(data, own));
-  let total = 0;
+  const losses: (() => number)[] = [];
   for (const [index, batch] of batches.entries()) {
     const isLast = index === batches.length - 1;
-    total += task.engine.scope(() => {
+    task.engine.scope(() => {
       using tape = new Tape(task.engine);
       const loss = watched('forward', () => task.forwardStep(batch, true));
       if (isLast) reducer.begin();
       const onLeaf = isLast && reducer.isNeeded ? (leaf: Tensor) => reducer.leafReady(leaf) : undefined;
       watched('backward', () => tape.backward(loss, lossScale / terms, onLeaf));
-      return loss.item();
+      losses.push(loss.itemLater());
     });
     yield;
   }
-  return watched('reduce gradients', () => {
-    reducer.finish();
+  watched('reduce gradients', () => reducer.finish());
+  return () => {
+    const total = losses.reduce((sum, read) => sum + read(), 0);
     return sumOver(data, total) / terms;
-  });
+  };
 }
 
 /** Runs a part of the step as one that can be watched. */
@@ -127,8 +132,12 @@ export function* trainStepInTurns<Batch>(
   const watched = phasesOf(task);
   const batches = watched('data', () => Array.from({ length: microBatches }, () => stream.next()));
   watched('clear gradients', () => task.parameters.clearGradients());
-  const loss = yield* accumulateInTurns(task, batches, reducer, lossScale);
-  const gradNorm = watched('gradient norm', () => gradientNorm(task.parameters, task.grid.tensor)) / lossScale;
+  const readLoss = yield* accumulateInTurns(task, batches, reducer, lossScale);
+  // a device has all of the step's work but the update when it is first waited for
+  const [gradNorm, loss] = watched('gradient norm', () => {
+    const readNorm = gradientNormLater(task.parameters, task.grid.tensor);
+    return [readNorm() / lossScale, readLoss()];
+  });
   const overflowed = !Number.isFinite(gradNorm);
   if (!Number.isFinite(loss) || (overflowed && update.lossScale === undefined)) {
     throw new DivergenceError(`training diverged: loss ${loss}, gradient norm ${gradNorm}`, {
