@@ -60,13 +60,17 @@ void packVectorsAcross(const T* source, int64_t stride, int64_t used, int64_t de
   }
 }
 
-// All panels of `rows` rows of A that lie across memory, a panel `panelWords` behind the other.
+// All panels of `rows` rows of A that lie across memory, a panel `panelWords` behind the other. Rows of memory are short here
+// and far apart, so they are fetched ahead.
 template <class Unit, class T>
 void packRowsAcross(const T* source, int64_t stride, int64_t rows, int64_t depth, uint32_t* packed, int64_t panelWords) {
   for (int64_t k = 0, s = 0; k < depth; k += Unit::depth, ++s) {
     const T* first = source + k * stride;
     const T* second = k + Unit::depth <= depth ? first + (Unit::depth - 1) * stride : nullptr;
     uint32_t* to = packed + s * halfRows;
+    constexpr int64_t ahead = 8, line = 64 / sizeof(T);
+    for (int64_t at = 0; at < rows; at += line)
+      for (int64_t r = ahead; r < ahead + Unit::depth; ++r) __builtin_prefetch(first + r * stride + at);
     int64_t i = 0;
     // Eight words at a time, of which six count: the next step overwrites the others.
     if (k + Unit::depth < depth) {

@@ -11,7 +11,7 @@ namespace half {
 constexpr int64_t depthBlock = 3072;       // of one pass through the registers: a panel of B stays in the second-level cache
 constexpr int64_t packedLimit = 1 << 22;   // words of packed B (16 MiB)
 constexpr int64_t partialLimit = 1 << 22;  // float32 sums of C that wait for further blocks of the depth (16 MiB)
-constexpr int64_t taskRows = 96;           // rows of A of a task
+constexpr int64_t taskRows = 192;          // rows of A of a task
 
 inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t roundUp(int64_t a, int64_t b) { return ceilDivide(a, b) * b; }
@@ -67,20 +67,22 @@ struct Product {
     });
   }
 
-  // Rows of A as words, and how far apart rows are: as they lie where they are words already, else packed.
-  const uint32_t* wordsOf(const Range& rows, const Range& depth, int64_t& stride) const {
+  // Rows of A as words, a tile's rows `tileStride` behind those of the one before: as they lie where they are words already,
+  // else packed.
+  const uint32_t* wordsOf(const Range& rows, const Range& depth, int64_t& tileStride) const {
     const T* source = a.at(rows.begin, depth.begin);
     const int64_t steps = stepsOf(depth.size);
     if (Unit::depth == 2 && a.along && k % 2 == 0) {
-      stride = a.stride / 2;
+      tileStride = halfRows * a.stride / 2;
       return reinterpret_cast<const uint32_t*>(source);
     }
-    stride = steps;
-    uint32_t* packed = reinterpret_cast<uint32_t*>(reserveWorkspace(roundUp(rows.size, halfRows) * steps));
+    // Panels are written side by side: 64 bytes more keep them from sharing the same sets of the first-level cache.
+    tileStride = halfRows * steps + (a.along ? 0 : 16);
+    uint32_t* packed = reinterpret_cast<uint32_t*>(reserveWorkspace(ceilDivide(rows.size, halfRows) * tileStride));
     if (a.along)
       widenRows<Unit>(source, a.stride, rows.size, depth.size, packed);
     else
-      packRowsAcross<Unit>(source, a.stride, rows.size, depth.size, packed, halfRows * steps);
+      packRowsAcross<Unit>(source, a.stride, rows.size, depth.size, packed, tileStride);
     return packed;
   }
 
@@ -91,8 +93,8 @@ struct Product {
       const Range depth{block.depth.begin + from, std::min(depthStep, block.depth.size - from)};
       const int64_t steps = stepsOf(depth.size);
       const bool first = depth.begin == 0, last = depth.begin + depth.size == k;
-      int64_t stride;
-      const uint32_t* words = wordsOf({block.rows.begin + rows.begin, rows.size}, depth, stride);
+      int64_t tileStride;
+      const uint32_t* words = wordsOf({block.rows.begin + rows.begin, rows.size}, depth, tileStride);
       for (int64_t q = panels.begin; q < panels.begin + panels.size; ++q) {
         const uint32_t* panel = block.packed + halfColumns * (allPanels * stepsOf(from) + q * steps);
         const int64_t column = q * halfColumns, inC = block.columns.begin + column;
@@ -108,7 +110,7 @@ struct Product {
                                     !first || (accumulate && sumsInPlace),
                                     last};
           const auto compute = a.along ? halfTileFor<Unit, Out, false>(used) : halfTileFor<Unit, Out, true>(used);
-          compute(steps, words + i * stride, stride, panel, out);
+          compute(steps, words + i / halfRows * tileStride, tileStride / halfRows, panel, out);
         }
       }
     }
