@@ -27,8 +27,9 @@ export async function opsBenchmark(args: readonly string[]): Promise<void> {
   using engine = await createEngine({ threads: Number(options.threads), notify: note });
   const trainIters = warmupSteps + steps;
   const profiler = new Profiler({ file: options.trace || undefined, stepStart: warmupSteps, trainIters, note });
-  profiler.attach(engine, soloGrid());
-  const ours = gptStep(engine, stepSizes(options));
+  const sizes = stepSizes(options);
+  profiler.attach(engine, soloGrid(), sizes.computeType);
+  const ours = gptStep(engine, sizes);
   for (let iteration = 1; iteration <= trainIters; iteration++) {
     profiler.stepping(iteration);
     ours.step();

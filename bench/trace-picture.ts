@@ -36,12 +36,12 @@ const x = (micros: number): number =>
 
 const box = (at: number, until: number, y: number, colour: string, title: string): string => {
   const [boxLeft, boxWidth] = [x(at), Math.max(0.4, x(until) - x(at) - 0.4)];
-  const fits = boxWidth > 6.1 * title.length + 6;
+  const words = [title, title.split(' ')[0] ?? ''].find((text) => boxWidth > 6.1 * text.length + 6);
   const ink = colour === colours['kernel'] || colour === moving ? '#ffffff' : '#1b2330';
   return (
     `<rect x="${figure(boxLeft)}" y="${y}" width="${figure(boxWidth)}" height="${rowHeight - 2}" rx="1.5" fill="${colour}"/>` +
-    (fits
-      ? `<text x="${figure(boxLeft + boxWidth / 2)}" y="${y + 12.5}" text-anchor="middle" style="font-size:10.5px;fill:${ink}">${escapeText(title)}</text>`
+    (words
+      ? `<text x="${figure(boxLeft + boxWidth / 2)}" y="${y + 12.5}" text-anchor="middle" style="font-size:10.5px;fill:${ink}">${escapeText(words)}</text>`
       : '')
   );
 };

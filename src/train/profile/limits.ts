@@ -34,18 +34,13 @@ function bestSeconds(engine: Engine, body: () => void): number {
   return best / 1000;
 }
 
-/** Bytes/s between memory and all threads of the engine; what was taken for it is given back. */
+/** Bytes/s between memory and all threads of the engine. */
 export function measureBandwidth(engine: Engine): number {
   const make = (): Tensor => Tensor.zeros(engine, [arraySize], { kind: 'workspace' });
-  const measure = (): number => {
-    using a = make();
-    using b = make();
-    using c = make();
-    return bytesOf(a, b, c) / bestSeconds(engine, () => addForward(engine, a, b, c, arraySize));
-  };
-  const bandwidth = measure();
-  engine.memory.trim();
-  return bandwidth;
+  using a = make();
+  using b = make();
+  using c = make();
+  return bytesOf(a, b, c) / bestSeconds(engine, () => addForward(engine, a, b, c, arraySize));
 }
 
 /** Large enough that the hardware decides; the plain-TypeScript engine gets what it does in a fraction of a second. */

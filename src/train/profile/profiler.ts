@@ -11,7 +11,7 @@ import type { Engine } from '../../tensor/engine.ts';
 import type { StepProfiler } from '../loop.ts';
 import { gatherTexts } from './gather.ts';
 import { type Limits, measureBandwidth, measureMatrixRate } from './limits.ts';
-import { type RankSpans, type Span, SpanRecorder } from './spans.ts';
+import { type RankSpans, SpanRecorder } from './spans.ts';
 import { type Summary, summarize } from './summary.ts';
 import { profileTable } from './table.ts';
 import { traceOf } from './trace.ts';
@@ -41,7 +41,7 @@ export class Profiler implements StepProfiler {
   readonly #recorder = new SpanRecorder();
   #engine: Engine | undefined;
   #grid: RankGrid | undefined;
-  #bandwidth = 0;
+  #limits: Limits | undefined;
   #window: { readonly first: number; readonly last: number } | undefined;
   #endStep: (() => void) | undefined;
   /** When recording began; undefined while nothing is recorded. */
@@ -58,12 +58,19 @@ export class Profiler implements StepProfiler {
     return observedCommunicator(world, this.#recorder);
   }
 
-  /** Takes an engine that holds nothing yet: the memory's speed is measured, and the peaks begin anew. */
-  attach(engine: Engine, grid: RankGrid): void {
+  /**
+   * Takes an engine that holds nothing yet: the limits are measured, and the memory's peaks begin anew.
+   *
+   * @param computeType element type that the run multiplies in
+   */
+  attach(engine: Engine, grid: RankGrid, computeType: DType = engine.floatType): void {
     this.#engine = engine;
     this.#grid = grid;
-    grid.world.barrier(); // ranks share the memory's speed, in the steps as well
-    this.#bandwidth = measureBandwidth(engine);
+    // ranks share the memory's speed in their steps, so they measure it at once
+    grid.world.barrier();
+    const bandwidth = measureBandwidth(engine);
+    this.#limits = { bandwidth, matrix: { [computeType]: measureMatrixRate(engine, computeType) } };
+    engine.memory.trim();
     engine.memory.resetPeak();
   }
 
@@ -93,16 +100,16 @@ export class Profiler implements StepProfiler {
   finish(): void {
     const { file, note } = this.#options;
     if (this.profile) return;
-    if (this.#begun === undefined || !this.#engine || !this.#grid) {
+    if (this.#begun === undefined || !this.#engine || !this.#grid || !this.#limits) {
       if (this.#grid?.world.rank === 0) note('profile: the run ended before the first step that was to be profiled');
       return;
     }
     const begun = this.#begun;
     this.#begun = undefined;
     const engine = this.#engine;
+    const limits = this.#limits;
     const { world, tensor, data } = this.#grid;
     const spans = this.#recorder.take();
-    const limits: Limits = { bandwidth: this.#bandwidth, matrix: measureMatrixRates(engine, world, spans) };
     const place = world.size > 1 ? ` (tensor ${tensor.rank}, data ${data.rank})` : '';
     const own: RankSpans = {
       ...{ rank: world.rank, label: `rank ${world.rank}${place}`, host: hostname(), begun, spans },
@@ -117,13 +124,4 @@ export class Profiler implements StepProfiler {
     writeFileAtomically(file, traceOf(ranks, waitingOf, { engine: engine.backend.description, limits }));
     note(`profile: wrote ${file}; open it in https://ui.perfetto.dev or chrome://tracing`);
   }
-}
-
-/** Of the element types that the recorded steps multiply in; all ranks at once, as in the steps. */
-function measureMatrixRates(engine: Engine, world: Communicator, spans: readonly Span[]): Limits['matrix'] {
-  const used = new Set(spans.flatMap(({ kernel }) => (kernel && kernel.flops > 0 ? [kernel.dtype] : [])));
-  const matrix: Partial<Record<DType, number>> = {};
-  world.barrier();
-  for (const dtype of used) matrix[dtype] = measureMatrixRate(engine, dtype);
-  return matrix;
 }
