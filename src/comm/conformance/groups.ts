@@ -83,7 +83,8 @@ export function checkOverlap(world: Communicator, engine: Engine): void {
     expectElements(small, (i) => reducedValue('f32', 'sum', inRow, i, 200 + step), here);
     expectElements(inFlight, (i) => reducedValue('f32', 'sum', inColumn, i, 100 + step), here);
     const place = column.rank * 33;
-    expectElements(gathered, (i) => small.data[i] as number, here, place, place + 33);
+    const own = small.read();
+    expectElements(gathered, (i) => own[i] as number, here, place, place + 33);
   }
   // pairs of neighbours: first (0,1) (2,3) …, then (1,2) (3,4) …; groups that cross
   const even = world.split(Math.floor(rank / 2), rank, 'even pairs');

@@ -30,7 +30,7 @@ export function checkAllGather(world: Communicator, engine: Engine): void {
       // the input may be this rank's part of the output
       using again = Tensor.zeros(engine, [world.size, size], { dtype });
       using part = again.view([size], world.rank * size);
-      part.data.set(input.data);
+      part.copyFrom(input);
       world.allGather(part, again);
       expectThat(fingerprint(again) === fingerprint(output), () => `all-gather in place ${dtype} [${size}]`);
     }
@@ -84,7 +84,7 @@ export function checkMessages(world: Communicator, engine: Engine): void {
   using message = Tensor.zeros(engine, [1], { dtype: 'i32' });
   for (let i = 0; i < 50; i++) {
     if (rank === 0) {
-      message.data[0] = i;
+      message.write([i]);
       world.send(message, size - 1);
     } else if (rank === size - 1) {
       world.receive(message, 0);

@@ -9,11 +9,9 @@ import {
   expectElements,
   expectThat,
   fingerprint,
-  fromStored,
   makeTensor,
   ranksOf,
   reducedValue,
-  toStored,
 } from './values.ts';
 
 /** Odd ones, around the places where an implementation changes its way, and one that is no multiple of anything. */
@@ -49,7 +47,7 @@ export function checkViews(world: Communicator, engine: Engine): void {
     using before = Tensor.copyOf(whole);
     using middle = whole.view([size], 3);
     allReduce(world, middle);
-    const expected = before.data;
+    const expected = before.read();
     const here = () => `rank ${world.rank}, around a reduced view of ${size}`;
     expectElements(whole, (i) => expected[i] as number, here, 0, 3);
     expectElements(whole, (i) => expected[i + size + 3] as number, here, size + 3);
@@ -64,10 +62,9 @@ export function checkSpecialValues(world: Communicator, engine: Engine): void {
       for (const size of [4, 9000]) {
         for (const from of new Set([0, world.size - 1])) {
           using tensor = Tensor.zeros(engine, [size], { dtype });
-          const special = [Number.POSITIVE_INFINITY, Number.NaN].map((value) => toStored(dtype, value));
-          if (world.rank === from) tensor.data.set(special, 1);
+          if (world.rank === from) tensor.write([Number.POSITIVE_INFINITY, Number.NaN], 1);
           allReduce(world, tensor, operation);
-          const found = [...tensor.data.subarray(0, 4)].map((stored) => fromStored(dtype, stored));
+          const found = tensor.toArray().slice(0, 4);
           expectThat(
             found[0] === 0 && found[1] === Number.POSITIVE_INFINITY && Number.isNaN(found[2]) && found[3] === 0,
             () => `rank ${world.rank}: the ${operation} of ${dtype} 0, Infinity, NaN, 0 and zeros is ${found}`,

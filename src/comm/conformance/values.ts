@@ -1,6 +1,6 @@
 /** Numbers that every rank can make for every other, so that each knows what a collective must give. */
 
-import { isHalf } from '../../tensor/dtype.ts';
+import { isHalf, viewAs } from '../../tensor/dtype.ts';
 import type { Engine } from '../../tensor/engine.ts';
 import { decodeHalves, encodeHalves } from '../../tensor/halves.ts';
 import { Tensor, type TensorOptions } from '../../tensor/tensor.ts';
@@ -36,14 +36,14 @@ const half = new Uint16Array(1);
 const float = new Float32Array(1);
 
 /** A number as a tensor of this type stores it: 16-bit floats as their bits, to the nearest, ties to even. */
-export function toStored(dtype: ConformanceType, value: number): number {
+function toStored(dtype: ConformanceType, value: number): number {
   if (!isHalf(dtype)) return value;
   encodeHalves([value], dtype, half);
   return half[0] as number;
 }
 
 /** The number that `toStored` made from. */
-export function fromStored(dtype: ConformanceType, stored: number): number {
+function fromStored(dtype: ConformanceType, stored: number): number {
   if (!isHalf(dtype)) return stored;
   half[0] = stored;
   decodeHalves(half, dtype, float);
@@ -73,8 +73,10 @@ export function makeTensor(
   options: TensorOptions = {},
 ): Tensor {
   const tensor = Tensor.empty(engine, [size], { ...options, dtype });
-  const { data } = tensor;
-  for (let i = 0; i < size; i++) data[i] = storedValue(dtype, rank, i, salt);
+  tensor.writeBytes((bytes) => {
+    const data = viewAs(dtype, bytes.buffer as ArrayBuffer, bytes.byteOffset, size);
+    for (let i = 0; i < size; i++) data[i] = storedValue(dtype, rank, i, salt);
+  });
   return tensor;
 }
 
@@ -104,7 +106,7 @@ export function expectElements(
   from = 0,
   to = tensor.size,
 ): void {
-  const { data } = tensor;
+  const data = tensor.read();
   const step = to - from > 5000 ? 97 : 1;
   const check = (i: number): void => {
     const wanted = expected(i - from);
@@ -121,8 +123,8 @@ export function expectElements(
 /** A number that any changed bit changes. */
 export function fingerprint(tensor: Tensor): number {
   let hash = 0x811c9dc5;
-  const { buffer, byteOffset, byteLength } = tensor.data;
-  const halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
+  const { buffer, byteOffset, byteLength } = tensor.read();
+  const halves = new Uint16Array(buffer as ArrayBuffer, byteOffset, byteLength / 2);
   for (let i = 0; i < halves.length; i++) hash = Math.imul(hash ^ (halves[i] as number), 0x01000193);
   return hash >>> 0;
 }

@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest';
-import { noCpuEngine } from '../../../test/support/engines.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { emulatedCuda, noCpuEngine } from '../../../test/support/engines.ts';
 import { type LaunchOptions, launch } from '../launch.ts';
 
 const child = new URL('../conformance.child.ts', import.meta.url);
@@ -12,6 +12,12 @@ describe('the communicator of threads', () => {
 
   it.each([1, 2, 3, 4, 8])(`conforms with %d ranks on ${devices.join(' and ')}`, async (size) => {
     await conform(size, devices);
+  });
+
+  it.skipIf(noCpuEngine)('conforms with tensors on a GPU that two ranks share, in software', async () => {
+    vi.stubEnv('MEGATRON_CUDA_LIBRARIES', await emulatedCuda());
+    await conform(2, ['cuda']);
+    vi.unstubAllEnvs();
   });
 
   it('conforms with several threads per rank', async () => {
