@@ -12,10 +12,12 @@ import type { Communicator } from './communicator.ts';
 export const observedCommunicator = (world: Communicator, observer: Observer): Communicator =>
   observedGroup(world, observer, world.rank, 'world');
 
-/** @param globalRank of this rank in the world; labels of groups alone need not differ between them. */
-function observedGroup(inner: Communicator, observer: Observer, globalRank: number, label: string): Communicator {
+/**
+ * @param globalRank of this rank in the world
+ * @param group words for the group that no other has
+ */
+function observedGroup(inner: Communicator, observer: Observer, globalRank: number, group: string): Communicator {
   if (inner.size === 1) return inner;
-  const group = `${label} of ranks ${inner.exchange(globalRank).join(', ')}`;
   let calls = 0;
   const watch = <Result>(name: string, bytes: number, body: () => Result): Result =>
     observer.during({ kind: 'collective', name, group, number: calls++, bytes, part: 'whole' }, body);
@@ -55,8 +57,15 @@ function observedGroup(inner: Communicator, observer: Observer, globalRank: numb
       return watch('exchange', 0, () => inner.exchange(value));
     },
     split(color, key, subLabel) {
+      // labels alone need not differ between groups
+      const ranks = inner.exchange({ color, globalRank }).filter((one) => one.color === color);
       const part = watch('split', 0, () => inner.split(color, key, subLabel));
-      return observedGroup(part, observer, globalRank, subLabel);
+      return observedGroup(
+        part,
+        observer,
+        globalRank,
+        `${subLabel} of ranks ${ranks.map((one) => one.globalRank).join(', ')}`,
+      );
     },
     [Symbol.dispose]: () => inner[Symbol.dispose](),
   };
