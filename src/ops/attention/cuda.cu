@@ -1,6 +1,7 @@
 // Attention on a GPU: entry points. ops/attention/cuda.ts chooses among them.
 #include "plain.cuh"
 #ifdef VALUE_HALF
+#include "flash-backward.cuh"
 #include "flash-forward.cuh"
 #endif
 
@@ -68,5 +69,39 @@ extern "C" __global__ void __launch_bounds__(128, 2) attention_forward_96(FORWAR
 extern "C" __global__ void __launch_bounds__(128, 2) attention_forward_128(FORWARD_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
   flashForward<128, 2, 32>(problem, q, k, v, out, logSumExp);
+}
+
+#define QUERY_PARAMETERS                                                                                             \
+  const Value *q, const Value *k, const Value *v, const Value *dOut, const float *logSumExp, const float *delta,    \
+      const int *firstKey, Value *dq, Index accumulate, PROBLEM_PARAMETERS
+
+extern "C" __global__ void __launch_bounds__(128, 2) attention_query_gradient_64(QUERY_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  flashQueryGradient<64, 2>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) attention_query_gradient_96(QUERY_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  flashQueryGradient<96, 2>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) attention_query_gradient_128(QUERY_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  flashQueryGradient<128, 2>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+}
+
+#define KEY_PARAMETERS                                                                                               \
+  const Value *q, const Value *k, const Value *v, const Value *dOut, const float *logSumExp, const float *delta,    \
+      const int *firstKey, Value *dk, Value *dv, Index accumulate, PROBLEM_PARAMETERS
+
+extern "C" __global__ void __launch_bounds__(128, 2) attention_key_gradients_64(KEY_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  flashKeyGradients<64, 64>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) attention_key_gradients_96(KEY_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  flashKeyGradients<96, 32>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) attention_key_gradients_128(KEY_PARAMETERS) {
+  PROBLEM_OF_PARAMETERS
+  flashKeyGradients<128, 32>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
 }
 #endif

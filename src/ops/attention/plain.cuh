@@ -46,6 +46,13 @@ struct Row {
   }
 };
 
+// Shows each lane's number to its warp; `to` are 32 floats of this warp's own.
+__device__ __forceinline__ void show(float* to, float value) {
+  __syncwarp();  // the last numbers have been read
+  to[threadIdx.x % 32] = value;
+  __syncwarp();
+}
+
 // Adds up the four warps' rows, `weight` times each; the first warp then writes to (or adds to) `to`.
 __device__ __forceinline__ void writeSum(Row row, float weight, float factor, Value* to, int width, bool accumulate) {
   __shared__ float sums[plainWarps][32 * plainColumns];
@@ -64,7 +71,7 @@ __device__ __forceinline__ void writeSum(Row row, float weight, float factor, Va
 
 __device__ __forceinline__ void plainForward(const Attention& problem, const Value* q, const Value* k, const Value* v, Value* out,
                                              float* logSumExp) {
-  __shared__ float maxima[plainWarps], totals[plainWarps];
+  __shared__ float maxima[plainWarps], totals[plainWarps], weights[plainWarps][32];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, width = static_cast<int>(problem.width);
   const bool packed = aligned(q, k) && (problem.width | problem.query.row | problem.query.head | problem.query.batch |
                                         problem.key.row | problem.key.head | problem.key.batch) % 8 == 0;
@@ -86,9 +93,9 @@ __device__ __forceinline__ void plainForward(const Attention& problem, const Val
     total = total * correction + acrossWarp(power, Sum{});
     sum.scale(correction);
     largest = now;
-    const float weight = visible ? power * keptShare(problem, at, i, key) : 0.0f;
-    for (int j = 0; j < min(32, end - begin); ++j)
-      if (begin + j >= first) sum.add(__shfl_sync(0xffffffffu, weight, j), values + (begin + j) * problem.key.row, width);
+    show(weights[warp], visible ? power * keptShare(problem, at, i, key) : 0.0f);
+    for (int j = max(0, first - begin); j < min(32, end - begin); ++j)
+      sum.add(weights[warp][j], values + (begin + j) * problem.key.row, width);
   }
   if (lane == 0) {
     maxima[warp] = largest;
@@ -154,6 +161,7 @@ __device__ __forceinline__ void plainQueryGradient(const Attention& problem, con
   const Index statistic = problem.statisticAt(at.batch, at.head, i);
   const float logSum = data.logSumExp[statistic], delta = data.delta[statistic];
   const int first = problem.firstVisible(at.batch, i), end = problem.endVisible(i);
+  __shared__ float gradients[plainWarps][32];
   Row sum;
   for (int begin = first / 32 * 32 + 32 * warp; begin < end; begin += 32 * plainWarps) {
     const int key = begin + lane;
@@ -163,9 +171,9 @@ __device__ __forceinline__ void plainQueryGradient(const Attention& problem, con
       pair = pairOf(problem, at, i, key, data.q + queryAt, data.k + row, data.dOut + problem.outputAt(at.batch, at.head, i),
                     data.v + row, logSum, delta, packed);
     }
-    for (int j = 0; j < min(32, end - begin); ++j)
-      if (begin + j >= first)
-        sum.add(__shfl_sync(0xffffffffu, pair.gradient, j), data.k + keysAt + (begin + j) * problem.key.row, width);
+    show(gradients[warp], pair.gradient);
+    for (int j = max(0, first - begin); j < min(32, end - begin); ++j)
+      sum.add(gradients[warp][j], data.k + keysAt + (begin + j) * problem.key.row, width);
   }
   writeSum(sum, 1.0f, problem.scale, dq + queryAt, width, accumulate);
 }
@@ -179,6 +187,7 @@ __device__ __forceinline__ void plainKeyGradients(const Attention& problem, cons
   const Index keyAt = problem.keyAt(at.batch, at.head, key);
   const int queries = static_cast<int>(problem.queries);
   const int first = problem.causal ? max(0, key - static_cast<int>(problem.offset)) : 0;
+  __shared__ float probabilities[plainWarps][32], gradients[plainWarps][32];
   Row keySum, valueSum;
   for (int begin = first / 32 * 32 + 32 * warp; begin < queries; begin += 32 * plainWarps) {
     const int i = begin + lane;
@@ -189,11 +198,11 @@ __device__ __forceinline__ void plainKeyGradients(const Attention& problem, cons
                     data.dOut + problem.outputAt(at.batch, at.head, i), data.v + keyAt, data.logSumExp[statistic],
                     data.delta[statistic], packed);
     }
-    for (int j = 0; j < min(32, queries - begin); ++j) {
-      const float probability = __shfl_sync(0xffffffffu, pair.probability, j);
-      const float gradient = __shfl_sync(0xffffffffu, pair.gradient, j);
-      valueSum.add(probability, data.dOut + problem.outputAt(at.batch, at.head, begin + j), width);
-      keySum.add(gradient, data.q + problem.queryAt(at.batch, at.head, begin + j), width);
+    show(probabilities[warp], pair.probability);
+    show(gradients[warp], pair.gradient);
+    for (int j = max(0, first - begin); j < min(32, queries - begin); ++j) {
+      valueSum.add(probabilities[warp][j], data.dOut + problem.outputAt(at.batch, at.head, begin + j), width);
+      keySum.add(gradients[warp][j], data.q + problem.queryAt(at.batch, at.head, begin + j), width);
     }
   }
   writeSum(keySum, 1.0f, problem.scale, dk + keyAt, width, accumulate);

@@ -1,0 +1,226 @@
+// Flash attention, backward, without atomics: one kernel walks over the keys for the gradients of its queries, another over the
+// queries for those of its keys and values. Each makes the probabilities again from logSumExp, so together they take seven products
+// where one kernel with atomic sums takes five; in return the gradients have the same bits on every run.
+//   P = 2^(score − logSumExp), dP = D ∘ (dO Vᵀ), dS = P ∘ (dP − Δ): dQ = scale·dS K, dK = scale·dSᵀ Q, dV = (P∘D)ᵀ dO
+#pragma once
+#include "tiles.cuh"
+
+struct FlashData {
+  const Value *q, *k, *v, *dOut;
+  const float *logSumExp, *delta;
+};
+
+// logSumExp of query i in base 2; +∞, which makes every probability 0, where there is no such query or it sees no key.
+__device__ __forceinline__ float logSumOf(const Attention& problem, const FlashData& data, Place at, int i) {
+  const float value = i < problem.queries ? data.logSumExp[problem.statisticAt(at.batch, at.head, i)] : negativeInfinity;
+  return value == negativeInfinity ? -negativeInfinity : value * log2e;
+}
+__device__ __forceinline__ float deltaOf(const Attention& problem, const FlashData& data, Place at, int i) {
+  return i < problem.queries ? data.delta[problem.statisticAt(at.batch, at.head, i)] : 0.0f;
+}
+
+// dQ of 16 · rowTiles queries for each warp, 32 keys at a time.
+//
+// At head width 96 and rowTiles = 2 a warp reads 30 KB of shared memory for 288 products: 240 clocks against some 490. Shared
+// memory: queries and dO 53 KB, two stages of keys and values 27 KB; two blocks in 228 KB.
+template <int padded, int rowTiles>
+__device__ __forceinline__ void flashQueryGradient(const Attention& problem, const FlashData& data, Value* dq, bool accumulate) {
+  constexpr int pitch = pitchOf<padded>, warpRows = 16 * rowTiles, rows = 4 * warpRows, keyStep = 32, columnTiles = keyStep / 8;
+  constexpr int stageSize = 2 * keyStep * pitch, valuesAt = keyStep * pitch;
+  DYNAMIC_SHARED(Value, queryTile);
+  Value* upstreamTile = queryTile + rows * pitch;
+  Value* stages = upstreamTile + rows * pitch;  // two of: keys, values
+  const Place at = placeOf(problem, blockIdx.y);
+  const int firstQuery = static_cast<int>(gridDim.x - 1 - blockIdx.x) * rows, warpQuery = threadIdx.x / 32 * warpRows;
+  const int lane = threadIdx.x % 32, query = firstQuery + warpQuery + lane / 4;
+  const int last = static_cast<int>(min(problem.queries, static_cast<Index>(firstQuery + rows))) - 1;
+  const int end = problem.endVisible(last), allSee = problem.firstKey ? 0 : problem.endVisible(firstQuery);
+  const Rows queries(data.q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
+  const Rows upstream(data.dOut + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, problem.queries,
+                      problem.width);
+  const Rows keys(data.k + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
+  const Rows values(data.v + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
+  const auto bring = [&](int key, int stage) {
+    keys.template bring<keyStep, padded, true>(stages + stage * stageSize, key);
+    values.template bring<keyStep, padded, true>(stages + stage * stageSize + valuesAt, key);
+    commitCopies();
+  };
+
+  queries.template bring<rows, padded, false>(queryTile, firstQuery);
+  upstream.template bring<rows, padded, false>(upstreamTile, firstQuery);
+  bring(0, 0);
+  float sums[rowTiles][padded / 8][4], logSum[rowTiles][2], delta[rowTiles][2];
+  int firstKey[rowTiles][2];
+  clear(sums);
+#pragma unroll
+  for (int i = 0; i < rowTiles; ++i)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = query + 16 * i + 8 * half;
+      logSum[i][half] = logSumOf(problem, data, at, row);
+      delta[i][half] = deltaOf(problem, data, at, row);
+      firstKey[i][half] = problem.firstVisible(at.batch, row);
+    }
+
+  const float scale = problem.scale * log2e;
+  for (int key = 0, stage = 0; key < end; key += keyStep, stage ^= 1) {
+    waitForCopies<0>();
+    __syncthreads();
+    if (key + keyStep < end) bring(key + keyStep, stage ^ 1);
+    const Value* keyTile = stages + stage * stageSize;
+    float scores[rowTiles][columnTiles][4], gradients[rowTiles][columnTiles][4];
+    clear(scores);
+    clear(gradients);
+    addRowsTimesRows<rowTiles, columnTiles, padded>(scores, queryTile + warpQuery * pitch, keyTile);
+    addRowsTimesRows<rowTiles, columnTiles, padded>(gradients, upstreamTile + warpQuery * pitch, keyTile + valuesAt);
+    const bool masked = key + keyStep > allSee;
+#pragma unroll
+    for (int i = 0; i < rowTiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = query + 16 * i + 8 * half, ownKey = key + lane % 4 * 8;
+        Philox draws = {};
+        if (problem.dropout.threshold != 0) draws = problem.draws(at.batch, at.head, row, ownKey);
+        const int endKey = problem.endVisible(row);
+#pragma unroll
+        for (int e = 0; e < 8; ++e) {
+          const float score = scores[i][e / 2][2 * half + e % 2];
+          float& gradient = gradients[i][e / 2][2 * half + e % 2];
+          float probability = exp2Fast(score * scale - logSum[i][half]);
+          if (masked && (ownKey + e < firstKey[i][half] || ownKey + e >= endKey)) probability = 0.0f;
+          const float share = kept(problem.dropout, draws, e) ? problem.dropout.scale : 0.0f;
+          gradient = probability * (share * gradient - delta[i][half]);
+        }
+      }
+    addSumsTimesRows<rowTiles, columnTiles, padded>(sums, gradients, keyTile);
+  }
+  waitForCopies<0>();
+  __syncthreads();
+  Value* own = queryTile + warpQuery * pitch;
+  putSums<rowTiles, padded>(own, sums, [&](int, int) { return problem.scale; });
+  __syncwarp();
+  const OutputRows out = {dq + problem.queryAt(at.batch, at.head, 0), problem.query.row, static_cast<int>(problem.queries),
+                          static_cast<int>(problem.width)};
+  out.template write<warpRows, padded>(own, firstQuery + warpQuery, accumulate);
+}
+
+// Dropout's decisions for 16 keys of this warp and 8 · queryTiles queries, a bit each. The draws of one query for eight keys are one
+// Philox call. A lane makes some of them and keeps their decisions as bytes of a word: of query 8·n + 2t + e (e in 0, 1), keys
+// 8·half + bit, in byte 2·e + half; lanes with one t then look into each other's words. With 64 queries lane g makes all of tile
+// n = g; with 32 it makes those of one e.
+template <int queryTiles>
+struct Decisions {
+  static_assert(queryTiles == 8 || queryTiles == 4, "lanes share the calls");
+  unsigned own = 0;
+
+  __device__ __forceinline__ void make(const Attention& problem, Place at, int query, int key) {
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+#pragma unroll
+    for (int turn = 0; turn < queryTiles / 4; ++turn) {
+      const int e = queryTiles == 8 ? turn : g / queryTiles;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const Philox draws = problem.draws(at.batch, at.head, query + g % queryTiles * 8 + 2 * t + e, key + 8 * half);
+#pragma unroll
+        for (int bit = 0; bit < 8; ++bit)
+          if (kept(problem.dropout, draws, bit)) own |= 1u << (8 * (2 * e + half) + bit);
+      }
+    }
+  }
+
+  // The word of tile n.
+  __device__ __forceinline__ unsigned of(int n) const {
+    const int t = threadIdx.x % 4;
+    unsigned word = __shfl_sync(0xffffffffu, own, 4 * n + t);
+    if (queryTiles == 4) word |= __shfl_sync(0xffffffffu, own, 4 * (n + 4) + t);
+    return word;
+  }
+};
+
+// dK and dV of 16 keys for each warp, `queryStep` queries at a time. Scores are transposed (keys are rows), so that they are the left
+// operand of both sums as they stand.
+//
+// At head width 96 and queryStep = 32 a warp reads 30 KB of shared memory for 192 products: 240 clocks against some 330.
+template <int padded, int queryStep>
+__device__ __forceinline__ void flashKeyGradients(const Attention& problem, const FlashData& data, Value* dk, Value* dv,
+                                                  bool accumulate) {
+  constexpr int pitch = pitchOf<padded>, warpRows = 16, rows = 4 * warpRows, queryTiles = queryStep / 8;
+  constexpr int stageSize = 2 * queryStep * pitch, upstreamAt = queryStep * pitch;
+  DYNAMIC_SHARED(Value, keyTile);
+  Value* valueTile = keyTile + rows * pitch;
+  Value* stages = valueTile + rows * pitch;  // two of: queries, dO
+  __shared__ float statistics[2][2][queryStep];  // of each stage: logSumExp, Δ
+  __shared__ int firstKeys[2][queryStep];
+  const Place at = placeOf(problem, blockIdx.y);
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  const int firstKey = static_cast<int>(blockIdx.x) * rows, warpKey = threadIdx.x / 32 * warpRows;
+  const int key = firstKey + warpKey;  // of row 0 of this warp
+  const int queries = static_cast<int>(problem.queries), keys = static_cast<int>(problem.keys);
+  // The first query that sees a key of this block, and the first from which on all see all.
+  const int begin = problem.causal ? max(0, firstKey - static_cast<int>(problem.offset)) / queryStep * queryStep : 0;
+  const bool someHidden = problem.firstKey != nullptr || firstKey + rows > keys;
+  const int allSee = problem.causal ? firstKey + rows - 1 - static_cast<int>(problem.offset) : 0;
+  const Rows queryRows(data.q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
+  const Rows upstreamRows(data.dOut + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, problem.queries,
+                          problem.width);
+  const Rows keyRows(data.k + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
+  const Rows valueRows(data.v + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
+  const auto bring = [&](int query, int stage) {
+    queryRows.template bring<queryStep, padded, false>(stages + stage * stageSize, query);
+    upstreamRows.template bring<queryStep, padded, false>(stages + stage * stageSize + upstreamAt, query);
+    commitCopies();
+    const int row = threadIdx.x;
+    if (row < queryStep) {
+      statistics[stage][0][row] = logSumOf(problem, data, at, query + row);
+      statistics[stage][1][row] = deltaOf(problem, data, at, query + row);
+      firstKeys[stage][row] = problem.firstVisible(at.batch, query + row);
+    }
+  };
+
+  keyRows.template bring<rows, padded, false>(keyTile, firstKey);
+  valueRows.template bring<rows, padded, false>(valueTile, firstKey);
+  bring(begin, 0);
+  float keySums[1][padded / 8][4], valueSums[1][padded / 8][4];
+  clear(keySums);
+  clear(valueSums);
+  const float scale = problem.scale * log2e;
+  for (int query = begin, stage = 0; query < queries; query += queryStep, stage ^= 1) {
+    waitForCopies<0>();
+    __syncthreads();
+    if (query + queryStep < queries) bring(query + queryStep, stage ^ 1);
+    const Value* queryTile = stages + stage * stageSize;
+    float scores[1][queryTiles][4], gradients[1][queryTiles][4];
+    clear(scores);
+    clear(gradients);
+    addRowsTimesRows<1, queryTiles, padded>(scores, keyTile + warpKey * pitch, queryTile);
+    addRowsTimesRows<1, queryTiles, padded>(gradients, valueTile + warpKey * pitch, queryTile + upstreamAt);
+    const bool masked = someHidden || query < allSee;
+    Decisions<queryTiles> decisions;
+    if (problem.dropout.threshold != 0) decisions.make(problem, at, query, key);
+#pragma unroll
+    for (int n = 0; n < queryTiles; ++n) {
+      unsigned word = ~0u;
+      if (problem.dropout.threshold != 0) word = decisions.of(n);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {  // key g (+ 8 for 2, 3), query 8n + 2t (+ 1 for odd)
+        const int column = 8 * n + 2 * t + e % 2, row = key + g + e / 2 * 8;
+        float probability = exp2Fast(scores[0][n][e] * scale - statistics[stage][0][column]);
+        if (masked && (row < firstKeys[stage][column] || row >= problem.endVisible(query + column))) probability = 0.0f;
+        const float share = word >> (8 * (2 * (e % 2) + e / 2) + g) & 1u ? problem.dropout.scale : 0.0f;
+        gradients[0][n][e] = probability * (share * gradients[0][n][e] - statistics[stage][1][column]);
+        scores[0][n][e] = probability * share;
+      }
+    }
+    addSumsTimesRows<1, queryTiles, padded>(valueSums, scores, queryTile + upstreamAt);
+    addSumsTimesRows<1, queryTiles, padded>(keySums, gradients, queryTile);
+  }
+  waitForCopies<0>();
+  __syncthreads();
+  const int width = static_cast<int>(problem.width);
+  const Index place = problem.keyAt(at.batch, at.head, 0);
+  putSums<1, padded>(keyTile + warpKey * pitch, keySums, [&](int, int) { return problem.scale; });
+  putSums<1, padded>(valueTile + warpKey * pitch, valueSums, [](int, int) { return 1.0f; });
+  __syncwarp();
+  OutputRows{dk + place, problem.key.row, keys, width}.template write<warpRows, padded>(keyTile + warpKey * pitch, key, accumulate);
+  OutputRows{dv + place, problem.key.row, keys, width}.template write<warpRows, padded>(valueTile + warpKey * pitch, key, accumulate);
+}
