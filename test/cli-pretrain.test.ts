@@ -46,6 +46,15 @@ async function untouched(body: () => Promise<void>): Promise<void> {
   expect(filesOf(save)).toEqual(before);
 }
 
+describe('ranks on threads', () => {
+  it('write where the command does', async () => {
+    const { code, stdout, stderr } = await run({ trainIters: 2, nprocPerNode: 2 });
+    expect(code, stderr).toBe(0);
+    expect(stdout).toMatch(/^ \[.*\] iteration +2\/ +2 \|/m);
+    expect(stderr).toContain('training finished: iteration 2');
+  });
+});
+
 describe('a --save folder that holds another run', () => {
   it('is refused to a new run, which says how to go on', () =>
     untouched(async () => {

@@ -55,6 +55,17 @@ describe('runCli', () => {
     expect((await cli(['measure', '--size', '3'])).code).toBe(3);
   });
 
+  it('lets rank 0 alone tell what all ranks under MPI find wrong, each with its exit code', async () => {
+    const rank = (number: number) => ({ OMPI_COMM_WORLD_SIZE: '2', OMPI_COMM_WORLD_RANK: String(number) });
+    expect(await cli(['measure', '--sizes', '0'], rank(0))).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('unknown option'),
+    });
+    expect(await cli(['measure', '--sizes', '0'], rank(1))).toEqual({ code: 2, stdout: '', stderr: '' });
+    // what may be wrong on one host only is told by who meets it
+    expect((await cli(['pretrain', 'gpt'], rank(1))).stderr).toContain('the file is damaged');
+  });
+
   it('prints help on all commands, on one, and the version', async () => {
     for (const args of [[], ['--help'], ['-h'], ['help']]) {
       const { code, stdout } = await cli(args);

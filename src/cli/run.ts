@@ -1,7 +1,9 @@
 /** From words to an exit code: finds the command, runs it, and turns what it throws into one clear message. */
 
+import { setTimeout } from 'node:timers/promises';
 import { MegatronError, messageOf, UsageError } from '../base/errors.ts';
 import { RankFailure } from '../comm/errors.ts';
+import { underMpi } from '../comm/mpi/launch.ts';
 import { commandHelp, entry } from '../config/help.ts';
 import { suggestName } from '../config/suggest.ts';
 import type { CommandContext } from './command-module.ts';
@@ -17,6 +19,9 @@ export interface CliOptions extends Streams {
 }
 
 const defaultColumns = 100;
+
+/** Under MPI all ranks read the same words and find the same fault: rank 0 tells it, before a launcher ends all for one's exit. */
+const lastWordsMilliseconds = 1500;
 
 /**
  * Runs `megatron` with the words after its name.
@@ -43,10 +48,19 @@ export async function runCli(args: readonly string[], options: CliOptions): Prom
     return 0;
   } catch (error) {
     const debug = args.includes('--debug') || isOn(options.environment.MEGATRON_DEBUG);
-    stderr.write(describeError(error, debug));
+    if (error instanceof UsageError && rankOf(options.environment) > 0) await setTimeout(lastWordsMilliseconds);
+    else stderr.write(describeError(error, debug));
     if (error instanceof InterruptedError) return error.exitCode;
     const cause = error instanceof RankFailure ? error.cause : error;
     return cause instanceof UsageError ? 2 : 1;
+  }
+}
+
+function rankOf(environment: NodeJS.ProcessEnv): number {
+  try {
+    return underMpi(environment)?.rank ?? 0;
+  } catch {
+    return Number(environment.SLURM_PROCID ?? 0); // srun without MPI: that is the fault to be told
   }
 }
 

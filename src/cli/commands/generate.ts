@@ -7,7 +7,8 @@ import { type MpiLaunch, underMpi } from '../../comm/mpi/launch.ts';
 import { runMpi } from '../../comm/mpi/run.ts';
 import type { GenerateConfig } from '../../config/generate.ts';
 import { generateText } from '../../generate/generate-text.ts';
-import type { CommandContext, TextStream } from '../command-module.ts';
+import type { CommandContext } from '../command-module.ts';
+import { decodedInto } from '../decoded.ts';
 import { describeError } from '../run.ts';
 
 export async function run(config: GenerateConfig, context: CommandContext): Promise<undefined> {
@@ -21,14 +22,10 @@ async function generateOnThreads(config: GenerateConfig, { stdout, stderr }: Com
   // the sources run as .ts and the package as .js
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const module = new URL(`../../generate/generate-text-rank.${extension}`, import.meta.url);
-  // a rank writes whole characters, so its pieces can be decoded one by one
-  const decoded = (stream: TextStream) => ({
-    write: (bytes: Uint8Array) => stream.write(Buffer.from(bytes).toString()),
-  });
   try {
     await launch(config.tensorModelParallelSize, module, config, {
       ...{ debugCollectives: config.debugCollectives, threadsPerRank: config.numThreads },
-      ...{ stdout: decoded(stdout), stderr: decoded(stderr) },
+      ...{ stdout: decodedInto(stdout), stderr: decodedInto(stderr) },
     });
   } catch (error) {
     // what the user asked for is as wrong on one rank as on all

@@ -11,6 +11,7 @@ import { pretrainGpt } from '../../train/pretrain-gpt.ts';
 import type { PretrainRankData } from '../../train/pretrain-gpt-rank.ts';
 import { formatArguments } from '../../train/report/log-lines.ts';
 import type { CommandContext, TextStream } from '../command-module.ts';
+import { decodedInto } from '../decoded.ts';
 import { interruptible } from '../interrupt.ts';
 import { describeError } from '../run.ts';
 
@@ -44,6 +45,8 @@ async function pretrainOnThreads(config: PretrainGptConfig, { stdout, stderr, si
     signal,
     debugCollectives: config.debugCollectives,
     threadsPerRank: config.numThreads,
+    stdout: decodedInto(stdout),
+    stderr: decodedInto(stderr),
   });
 }
 
