@@ -13,6 +13,7 @@ import {
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { ShapeError, UsageError } from '../../base/errors.ts';
+import { halfTypes } from '../../tensor/dtype.ts';
 import { dropoutRule, randomBits16 } from '../../tensor/philox.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { type AttentionOptions, attention } from './op.ts';
@@ -69,6 +70,7 @@ describe('attention', () => {
 
 // Scores reach about 10, so the exponent's argument carries an error of 10 · 6e-8 and the sums of up to 130 terms a few more.
 const tolerances = { output: 2e-6, gradient: 5e-6 };
+const types = ['f32', ...halfTypes] as const;
 
 interface Golden {
   readonly shape: readonly [number, number, number];
@@ -123,7 +125,23 @@ describeOnEngines('attention', (engine) => {
     expectHalvesAgree(engine(), attentionCase(sequence, width, { magnitude: 1, ...variant }));
   });
 
+  it('takes activations of 16 bits: scores of ±10000', () => {
+    // Δ comes from the rounded output. Where one probability is nearly 1, dP − Δ cancels down to that rounding, in sums of 16
+    // values up to 120: the gradients then hold little else, in any order of the sums.
+    const test = attentionCase(70, 16, { magnitude: 120 });
+    expectHalvesAgree(engine(), test, {}, { output: 2 ** -8, gradient: 2 ** -3 });
+  });
+
   it('adds to gradients that are there', () => expectAccumulates(engine(), attentionCase(37, 9, { dropout }), 2e-6));
+
+  it.each(halfTypes)('adds to gradients that are there in %s', (dtype) => {
+    const test = attentionCase(37, 9, { dropout });
+    const { gradients } = evaluate(engine(), test, { halves: { dtype } });
+    const added = evaluate(engine(), test, { halves: { dtype }, existing: 0.5 }).gradients;
+    const expected = gradients['qkv']?.map((gradient) => gradient + 0.5) ?? [];
+    // Two roundings, each of half a unit in the last place: 2⁻⁹ and 2⁻¹² of the number.
+    expectClose(added['qkv'] ?? [], expected, dtype === 'bf16' ? 2 ** -8 : 2 ** -11);
+  });
 
   it.each(Object.keys(goldens.cases))('gives PyTorch’s figures: %s', (name) => {
     const golden = goldens.cases[name] as Golden;
@@ -140,7 +158,7 @@ describeOnEngines('attention', (engine) => {
     expectOutcome(evaluate(engine(), test), expected, tolerances);
   });
 
-  it('gives a query that sees nothing an output and gradients of 0', () => {
+  it.each(types)('gives a query that sees nothing an output and gradients of 0 in %s', (dtype) => {
     const test: OperatorCase<'qkv'> = {
       inputs: { qkv: { shape: [1, 100, 24], key: 4 } },
       apply: ({ qkv }, owner) => {
@@ -148,21 +166,22 @@ describeOnEngines('attention', (engine) => {
         return attention(qkv, { heads: 2, firstKey });
       },
     };
-    const { output, gradients } = evaluate(engine(), test);
+    const { output, gradients } = evaluate(engine(), test, dtype === 'f32' ? {} : { halves: { dtype } });
     expect(output.slice(0, 99 * 8)).toEqual(new Array<number>(99 * 8).fill(0));
     expect(output.slice(99 * 8).every((value) => value !== 0)).toBe(true);
     expect(gradients['qkv']?.slice(0, 99 * 24)).toEqual(new Array<number>(99 * 24).fill(0));
     expect(gradients['qkv']?.every(Number.isFinite)).toBe(true);
   });
 
-  it('hands NaN on to every query that sees it, and to no other head', () => {
+  it.each(types)('hands NaN on to every query that sees it, and to no other head, in %s', (dtype) => {
     const values = numbers({ shape: [1, 120, 12], key: 5 });
     values[30 * 12] = Number.NaN; // query of head 0 at position 30
     values[70 * 12 + 10] = Number.NaN; // value of head 1 at position 70, column 0
-    using qkv = Tensor.from(engine(), values, [1, 120, 12]);
+    using qkv = Tensor.from(engine(), values, [1, 120, 12], { dtype });
     using out = attention(qkv, { heads: 2 });
+    const outputs = out.toArray();
     const wrong = (channel: number): number[] =>
-      Array.from({ length: 120 }, (_, i) => i).filter((i) => Number.isNaN(out.data[i * 4 + channel]));
+      Array.from({ length: 120 }, (_, i) => i).filter((i) => Number.isNaN(outputs[i * 4 + channel]));
     expect([0, 1].map(wrong)).toEqual([[30], [30]]);
     const seeing = Array.from({ length: 50 }, (_, i) => 70 + i);
     expect(wrong(2)).toEqual(expect.arrayContaining(seeing)); // a tile may also spread it to its neighbours, as 0·NaN
@@ -173,11 +192,12 @@ describeOnEngines('attention', (engine) => {
     const [batch, heads, sequence, headOffset] = [2, 3, 21, 4];
     const width = sequence;
     // q = k = 0 makes all probabilities of a query alike, and values that are unit vectors show each of them
-    using qkv = Tensor.zeros(engine(), [batch, sequence, heads * 3 * width]);
+    const values = new Float32Array(batch * sequence * heads * 3 * width);
     for (let row = 0; row < batch * sequence * heads; row++) {
       const position = Math.floor(row / heads) % sequence;
-      qkv.data[row * 3 * width + 2 * width + position] = 1;
+      values[row * 3 * width + 2 * width + position] = 1;
     }
+    using qkv = Tensor.from(engine(), values, [batch, sequence, heads * 3 * width]);
     using out = attention(qkv, { heads, dropout, headOffset });
     const { threshold, scale } = dropoutRule(dropout.probability);
     const bits = new Uint16Array(8);
