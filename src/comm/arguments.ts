@@ -1,7 +1,6 @@
 /** What every communicator checks before it talks to anyone: an error here is this rank's own mistake. */
 
 import { ShapeError, UsageError } from '../base/errors.ts';
-import { bytesPerElement } from '../tensor/dtype.ts';
 import { formatShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -30,5 +29,3 @@ export function expectPeer(operation: string, group: Group & { readonly rank: nu
   expectRank(operation, group, rank);
   if (rank === group.rank) throw new UsageError(`${operation}: rank ${rank} of the ${group.label} is this rank itself`);
 }
-
-export const byteLengthOf = (tensor: Tensor): number => tensor.size * bytesPerElement[tensor.dtype];

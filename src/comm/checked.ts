@@ -1,8 +1,8 @@
 /** `--debug-collectives`: before each collective the ranks compare what they are about to do, down to the calling line. */
 
+import { byteLengthOf } from '../tensor/cost.ts';
 import { formatShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { byteLengthOf } from './arguments.ts';
 import type { Communicator } from './communicator.ts';
 import { CollectiveError } from './errors.ts';
 import { StatisticsCounter } from './statistics.ts';

@@ -1,6 +1,7 @@
 /** The group of one rank: nobody to talk to. */
 
-import { byteLengthOf, expectParts, expectPeer, expectRank } from './arguments.ts';
+import { byteLengthOf } from '../tensor/cost.ts';
+import { expectParts, expectPeer, expectRank } from './arguments.ts';
 import type { Communicator, Pending } from './communicator.ts';
 import { CollectiveError } from './errors.ts';
 import { StatisticsCounter } from './statistics.ts';

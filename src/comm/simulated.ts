@@ -1,6 +1,7 @@
 /** A group whose other ranks are not there: what one rank of a layout does can be run without them, where numbers do not matter. */
 
-import { byteLengthOf, expectParts, expectPeer, expectRank } from './arguments.ts';
+import { byteLengthOf } from '../tensor/cost.ts';
+import { expectParts, expectPeer, expectRank } from './arguments.ts';
 import type { Communicator } from './communicator.ts';
 import { CollectiveError } from './errors.ts';
 import { StatisticsCounter } from './statistics.ts';

@@ -2,10 +2,11 @@
 
 import { EngineError } from '../../base/errors.ts';
 import type { NativeValue } from '../../ffi/native.ts';
+import { byteLengthOf } from '../../tensor/cost.ts';
 import type { DType } from '../../tensor/dtype.ts';
 import { formatShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { byteLengthOf, expectParts, expectPeer, expectRank } from '../arguments.ts';
+import { expectParts, expectPeer, expectRank } from '../arguments.ts';
 import type { Communicator, Pending, ReduceOperation } from '../communicator.ts';
 import { CollectiveError } from '../errors.ts';
 import { StatisticsCounter } from '../statistics.ts';

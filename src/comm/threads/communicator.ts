@@ -1,8 +1,9 @@
 /** The communicator of ranks that are threads of one process. */
 
 import { UsageError } from '../../base/errors.ts';
+import { byteLengthOf } from '../../tensor/cost.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { byteLengthOf, expectParts, expectPeer, expectRank } from '../arguments.ts';
+import { expectParts, expectPeer, expectRank } from '../arguments.ts';
 import type { Communicator, Pending, ReduceOperation } from '../communicator.ts';
 import { selfCommunicator } from '../self.ts';
 import { StatisticsCounter } from '../statistics.ts';

@@ -1,7 +1,7 @@
 /** Messages from one rank to another: the sender waits in its mailbox until the receiver has taken the numbers. */
 
+import { byteLengthOf } from '../../tensor/cost.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { byteLengthOf } from '../arguments.ts';
 import { describeCall, kindOf } from './calls.ts';
 import type { Group } from './group.ts';
 import type { PublishedCall } from './group-memory.ts';

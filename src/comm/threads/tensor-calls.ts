@@ -1,8 +1,8 @@
 /** Plans of the collectives on tensors, by the three ways that numbers go from rank to rank. */
 
+import { byteLengthOf } from '../../tensor/cost.ts';
 import { bytesPerElement } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { byteLengthOf } from '../arguments.ts';
 import type { ReduceOperation } from '../communicator.ts';
 import { reduceArrays } from '../reduce.ts';
 import type { CallPlan } from './call-queue.ts';
