@@ -1,0 +1,82 @@
+/** Training on the cuda engine gives the CPU's losses, and its checkpoints move between the two. */
+
+import { expect, it } from 'vitest';
+import { temporaryFolder } from '../src/checkpoint/testing.ts';
+import { megatron } from './support/command.ts';
+import { describeOnGpus } from './support/gpus.ts';
+import { metricsOf, type RunOptions, runTiny, tinyArguments } from './support/tiny-run.ts';
+
+/** The software CUDA needs seconds for what a GPU does in milliseconds. */
+const timeout = 300_000;
+
+/** Losses of runs in float32 on different engines: sums are taken in other orders, and 20 updates carry that on. */
+const tolerance = 1e-5;
+/** Activations of 16 bits are rounded in other places. */
+const halfTolerance = 0.02;
+
+const lossesOf = async (options: RunOptions): Promise<readonly number[]> => (await runTiny(options)).losses;
+
+function expectNear(found: readonly number[], expected: readonly number[], within: number): void {
+  expect(found).toHaveLength(expected.length);
+  for (const [i, loss] of found.entries()) {
+    const wanted = expected[i] ?? Number.NaN;
+    expect(Math.abs(loss - wanted), `loss ${i} is ${loss}, on the CPU ${wanted}`).toBeLessThanOrEqual(within);
+  }
+}
+
+describeOnGpus('training', (emulated) => {
+  const [all, some] = emulated ? [6, 2] : [20, 6];
+
+  it(`gives the CPU’s losses over ${all} iterations, dropout on`, { timeout }, async () => {
+    const cpu = await lossesOf({ device: 'cpu', trainIters: all });
+    const cuda = await lossesOf({ device: 'cuda', trainIters: all });
+    expectNear(cuda, cpu, tolerance);
+    if (!emulated) expect(cuda.at(-1)).toBeLessThan((cuda[0] ?? 0) - 0.1); // it does learn
+  });
+
+  it('goes on from the CPU’s checkpoint, and the CPU from its', { timeout }, async () => {
+    using folder = temporaryFolder();
+    const run = { trainIters: 3 * some, save: folder.path, load: folder.path };
+    const whole = await lossesOf({ device: 'cpu', trainIters: 3 * some });
+    await runTiny({ ...run, device: 'cpu', load: undefined, exitInterval: some });
+    await runTiny({ ...run, device: 'cuda', exitInterval: 2 * some });
+    await runTiny({ ...run, device: 'cpu' });
+    expectNear(
+      metricsOf(folder.path).map(({ lmLoss }) => lmLoss),
+      whole,
+      tolerance,
+    );
+  });
+
+  it.each([
+    ['bf16', { bf16: true }, halfTolerance],
+    ['fp16 with loss scaling', { fp16: true }, halfTolerance],
+    ['recomputation', { recomputeGranularity: 'full', recomputeMethod: 'uniform' }, tolerance],
+  ] as const)('gives the CPU’s losses with %s', { timeout }, async (_, options, within) => {
+    const [cpu, cuda] = [
+      await lossesOf({ ...options, device: 'cpu', trainIters: some }),
+      await lossesOf({ ...options, device: 'cuda', trainIters: some }),
+    ];
+    expectNear(cuda, cpu, within);
+  });
+
+  it('gives with two ranks that share a GPU what one gives', { timeout }, async () => {
+    using folder = temporaryFolder();
+    const one = await lossesOf({ device: 'cuda', trainIters: some });
+    const { code, stderr } = await megatron(
+      tinyArguments({
+        device: 'cuda',
+        trainIters: some,
+        tensorModelParallelSize: 2,
+        nprocPerNode: 2,
+        save: folder.path,
+      }),
+    );
+    expect(code, stderr).toBe(0);
+    expectNear(
+      metricsOf(folder.path).map(({ lmLoss }) => lmLoss),
+      one,
+      tolerance,
+    );
+  });
+});
