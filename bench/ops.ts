@@ -26,7 +26,13 @@ export async function opsBenchmark(args: readonly string[]): Promise<void> {
   const note = (line: string): void => void process.stderr.write(`${line}\n`);
   using engine = await createEngine({ threads: Number(options.threads), notify: note });
   const trainIters = warmupSteps + steps;
-  const profiler = new Profiler({ file: options.trace || undefined, stepStart: warmupSteps, trainIters, note });
+  const profiler = new Profiler({
+    file: options.trace || undefined,
+    stepStart: warmupSteps,
+    stepEnd: trainIters,
+    trainIters,
+    note,
+  });
   const sizes = stepSizes(options);
   profiler.attach(engine, soloGrid(), sizes.computeType);
   const ours = gptStep(engine, sizes);
