@@ -65,6 +65,7 @@ export { createEngine, type EngineOptions } from './tensor/engines/select.ts';
 export { Tensor } from './tensor/tensor.ts';
 export { countLossTerms, gptLossSum } from './train/gpt-loss.ts';
 export type { ExitReason, LogRecord, LoopEvents, ValidationRecord } from './train/loop.ts';
+export type { Precision } from './train/precision.ts';
 export {
   type Datasets,
   type PretrainOptions,

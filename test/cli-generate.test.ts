@@ -49,6 +49,21 @@ const generate = (...args: string[]) => megatron(['generate', '--load', trained,
 const bytesOf = (text: string): number => Buffer.byteLength(text);
 
 describe('megatron generate', () => {
+  it.each(['--bf16', '--fp16'])('writes in 16 bits what it has learnt by heart: %s', async (flag) => {
+    const prompt = 'Ein naïver';
+    const count = String(bytesOf(line.slice(prompt.length)));
+    const { code, stdout, stderr } = await generate(
+      '--prompt',
+      prompt,
+      '--greedy',
+      '--tokens-to-generate',
+      count,
+      flag,
+    );
+    expect(code, stderr).toBe(0);
+    expect(stdout).toBe(`${line}\n`);
+  });
+
   it('needs nothing but the checkpoint, and writes letters of several bytes whole', async () => {
     const prompt = 'Ein naïver';
     const rest = line.slice(prompt.length);

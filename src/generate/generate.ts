@@ -73,7 +73,7 @@ function lastLogits(model: GptModel, ids: ArrayLike<number>, cache: KeyValueCach
       cache.advance(count);
       const width = model.config.hiddenSize;
       const last = hidden.view([1, 1, width], (count - 1) * width);
-      return Float32Array.from(model.logits(last).read());
+      return Float32Array.from(model.logits(last).toArray());
     }),
   );
 }

@@ -120,7 +120,8 @@ export class GptModel {
     const { numLayers, numAttentionHeads, hiddenSize } = this.config;
     const heads = shareOf(numAttentionHeads, this.#group, '--num-attention-heads');
     const width = hiddenSize / numAttentionHeads;
-    return new KeyValueCache(this.output.weight.value.engine, { layers: numLayers, heads, width, batch, capacity });
+    const { engine, dtype } = this.output.weight.value; // activations are of the type of the matrices
+    return new KeyValueCache(engine, { layers: numLayers, heads, width, batch, capacity, dtype });
   }
 
   #embed(tokens: Tensor, positions: Tensor, state: ForwardState): Tensor {
