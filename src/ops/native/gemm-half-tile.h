@@ -63,7 +63,7 @@ void halfTile(int64_t steps, const uint32_t* __restrict__ a, int64_t aRow, const
     for (int j = 0; j < halfVectors; ++j) bs[j] = load(reinterpret_cast<const float*>(b) + j * lanes);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
-      const uint32_t x = panel ? a[i] : i < 3 ? a[i * aRow] : upper[(i - 3) * aRow];
+      const Vector x = broadcastWord(panel ? a[i] : i < 3 ? a[i * aRow] : upper[(i - 3) * aRow]);
 #pragma GCC unroll 8
       for (int j = 0; j < halfVectors; ++j) sums[i][j] = Unit::multiplyAdd(sums[i][j], x, bs[j]);
     }

@@ -11,10 +11,15 @@ constexpr bool hasPairs = true;
 constexpr bool hasPairs = false;
 #endif
 
+// The same word in every lane.
+ALWAYS_INLINE Vector broadcastWord(uint32_t word) { return reinterpret_cast<Vector>(word - UintVector{}); }
+
 typedef uint32_t Words __attribute__((vector_size(16)));
 typedef uint32_t UnalignedWords __attribute__((vector_size(16), aligned(2), may_alias));
 typedef uint16_t Halves __attribute__((vector_size(16)));
 typedef uint16_t UnalignedHalves __attribute__((vector_size(16), aligned(2), may_alias));
+
+typedef float PairVector __attribute__((vector_size(vectorBytes), aligned(2), may_alias));
 
 // Eight words of neighbours across the depth.
 struct EightWords {
@@ -34,9 +39,13 @@ struct Pairs {
     return {(Words)__builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11),
             (Words)__builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)};
   }
+  // A vector of words along the depth.
+  static ALWAYS_INLINE Vector vector(const Bf16* from) {
+    return *reinterpret_cast<const PairVector*>(from);
+  }
 #if defined(__AVX512BF16__)
-  static ALWAYS_INLINE Vector multiplyAdd(Vector sum, uint32_t a, Vector b) {
-    return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(static_cast<int>(a)), (__m512bh)b);
+  static ALWAYS_INLINE Vector multiplyAdd(Vector sum, Vector a, Vector b) {
+    return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
   }
 #endif
 };
@@ -62,5 +71,9 @@ struct Widened {
   static ALWAYS_INLINE EightWords across(const T* first, const T*) {
     return {words(first), words(first + 4)};
   }
-  static ALWAYS_INLINE Vector multiplyAdd(Vector sum, uint32_t a, Vector b) { return sum + broadcast(floatOf(a)) * b; }
+  template <class T>
+  static ALWAYS_INLINE Vector vector(const T* from) {
+    return loadValues(from);
+  }
+  static ALWAYS_INLINE Vector multiplyAdd(Vector sum, Vector a, Vector b) { return sum + a * b; }
 };

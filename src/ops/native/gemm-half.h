@@ -2,6 +2,7 @@
 // unit can (rows along memory), else packed by the task that multiplies it. Each element of C is summed in one order, given by
 // the depth alone, so the result is the same for every thread count.
 #pragma once
+#include "gemm-half-few-rows.h"
 #include "gemm-half-pack.h"
 #include "parallel.h"
 #include "tile-workspace.h"
@@ -13,7 +14,6 @@ constexpr int64_t packedLimit = 1 << 22;   // words of packed B (16 MiB)
 constexpr int64_t partialLimit = 1 << 22;  // float32 sums of C that wait for further blocks of the depth (16 MiB)
 constexpr int64_t taskRows = 192;          // rows of A of a task
 
-inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t roundUp(int64_t a, int64_t b) { return ceilDivide(a, b) * b; }
 
 template <class T>
@@ -171,7 +171,9 @@ struct Product {
 template <class Unit, class T, class Out>
 void multiply(const Context* context, const Source<T>& a, const Source<T>& b, int64_t m, int64_t n, int64_t k,
               const float* bias, Out* c, bool accumulate) {
-  const int64_t depthStep = roundUp(ceilDivide(k, std::max<int64_t>(1, ceilDivide(k, depthBlock))), 2);
+  if (m <= fewRows && a.along && b.along)
+    return FewRows<Unit, T, Out>{m, n, k, a.data, b.data, bias, c, accumulate}.run(context);
+  const int64_t depthStep = roundUp(ceilDivide(k, ceilDivide(k, depthBlock)), 2);
   Product<Unit, T, Out>{context, a, b, m, n, k, bias, c, accumulate, depthStep}.run();
 }
 
