@@ -10,6 +10,7 @@ import {
   formatFixed,
   formatInteger,
   formatTimestamp,
+  parseBytes,
   truncateToWidth,
 } from './format.ts';
 
@@ -28,8 +29,24 @@ describe('format', () => {
     ]);
     expect(formatBytes(1536, { binary: true })).toBe('1.50 KiB');
     expect(formatBytes(3 * 2 ** 30, { binary: true })).toBe('3.00 GiB');
+    expect(formatBytes(2 ** 40, { binary: true })).toBe('1.00 TiB');
     expect(formatBytes(-2500)).toBe('-2.50 kB');
     expect(formatBytes(Number.NaN)).toBe('–');
+  });
+
+  test('bytes are read as they are written', () => {
+    for (const [text, bytes] of [
+      ['0', 0],
+      ['4096', 4096],
+      ['12GiB', 12 * 2 ** 30],
+      ['1.5 GB', 1.5e9],
+      ['512mib', 2 ** 29],
+      ['100 kB', 1e5],
+    ] as const) {
+      expect(parseBytes(text), text).toBe(bytes);
+    }
+    for (const text of ['', 'GiB', '-1GB', '12 G', '1,5GB', '12GiBs', 'all'])
+      expect(parseBytes(text), text).toBe(undefined);
   });
 
   test('counts', () => {

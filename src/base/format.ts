@@ -6,7 +6,8 @@ const unknown = '–';
 function scaled(value: number, base: number, units: readonly string[], separator: string): string {
   let magnitude = Math.abs(value);
   let unit = 0;
-  while (unit < units.length - 1 && Number(magnitude.toPrecision(3)) >= base) {
+  // 1024 itself is 1020 in three digits
+  while (unit < units.length - 1 && (magnitude >= base || Number(magnitude.toPrecision(3)) >= base)) {
     magnitude /= base;
     unit++;
   }
@@ -23,6 +24,18 @@ export function formatBytes(bytes: number, options: { binary?: boolean } = {}): 
   return options.binary === true
     ? scaled(bytes, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'], ' ')
     : scaled(bytes, 1000, ['B', 'kB', 'MB', 'GB', 'TB', 'PB'], ' ');
+}
+
+const byteUnits: Readonly<Record<string, number>> = {
+  ...{ B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 },
+  ...{ KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30, TIB: 2 ** 40 },
+};
+
+/** The inverse of `formatBytes`, to whole bytes: `12GiB`, `1.5 GB`, `4096`; undefined for anything else. */
+export function parseBytes(text: string): number | undefined {
+  const [, figures, unit] = /^(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?$/i.exec(text.trim()) ?? [];
+  const factor = byteUnits[(unit ?? 'B').toUpperCase()];
+  return figures === undefined || factor === undefined ? undefined : Math.round(Number(figures) * factor);
 }
 
 /** A count in thousands, millions, …: `999`, `12.3k`, `1.24M`, `8.30B`, `1.00T`. */

@@ -77,14 +77,16 @@ function switchValue(known: Flag, attached: string | undefined): boolean {
 function readValue(known: Flag, words: readonly string[], next: string | undefined): unknown {
   if (known.kind === 'list' && words.length > 0) return [...words];
   const word = oneOf(known.name, known.value ?? 'VALUE', words, next);
-  return known.kind === 'number' ? numberFrom(`--${known.name}`, word) : word;
+  return known.kind === 'number' ? numberOrWord(known, `--${known.name}`, word) : word;
 }
 
-/** @throws UsageError where `word` is not a finite decimal number. */
-export function numberFrom(name: string, word: string): number {
+/** @throws UsageError where `word` is neither a finite decimal number nor a word that the option takes instead. */
+export function numberOrWord({ choices }: Pick<Flag, 'choices'>, name: string, word: string): number | string {
+  if (choices.includes(word)) return word;
   const number = numberPattern.test(word) ? Number(word) : Number.NaN;
   if (Number.isFinite(number)) return number;
-  throw new UsageError(`${name} needs a number, not "${word}"`, { remedy: 'Write it as 1000, 0.01 or 1.5e-4.' });
+  const expected = ['a number', ...choices].join(' or ');
+  throw new UsageError(`${name} needs ${expected}, not "${word}"`, { remedy: 'Write it as 1000, 0.01 or 1.5e-4.' });
 }
 
 function oneOf(name: string, value: string, words: readonly string[], next: string | undefined): string {

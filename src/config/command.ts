@@ -112,6 +112,12 @@ function describeIssue(issue: z.core.$ZodIssue, known: Flag | undefined, value: 
       return `${name} must be one of ${issue.values.map(String).join(', ')}; not ${got}`;
     case 'invalid_type':
       return `${name} needs ${issue.expected === 'int' ? 'a whole number' : `a ${issue.expected}`}, not ${got}`;
+    case 'invalid_union': {
+      const [first] = issue.errors[0] ?? [];
+      return first
+        ? `${describeIssue(first, known, value)} (or ${known?.choices.join(', ')})`
+        : `${name}: ${issue.message}`;
+    }
     default:
       return `${name}: ${issue.message}`;
   }

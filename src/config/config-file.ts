@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import { messageOf, UsageError } from '../base/errors.ts';
 import { fileError } from '../base/files.ts';
-import { numberFrom, type RawValues } from './arguments.ts';
+import { numberOrWord, type RawValues } from './arguments.ts';
 import type { Flag } from './flag.ts';
 import { suggestName } from './suggest.ts';
 
@@ -84,7 +84,7 @@ function valueOfKind(known: Flag, value: unknown, where: string): unknown {
       return value;
     case 'number':
       if (typeof value === 'number' && Number.isFinite(value)) return value;
-      if (typeof value === 'string') return numberFrom(where, value);
+      if (typeof value === 'string') return numberOrWord(known, where, value);
       throw wrong('a number');
     case 'list': {
       const items: readonly unknown[] = Array.isArray(value) ? value : [value];

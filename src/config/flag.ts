@@ -51,6 +51,7 @@ export interface Flag extends FlagInfo {
   readonly kind: FlagKind;
   readonly required: boolean;
   readonly defaultValue: unknown;
+  /** Words that a choice may be, or that a number may be instead. */
   readonly choices: readonly string[];
 }
 
@@ -77,6 +78,12 @@ function traitsOf(schema: z.core.$ZodType): Traits {
   if (schema instanceof z.ZodNumber) return { ...plain, kind: 'number' };
   if (schema instanceof z.ZodString) return { ...plain, kind: 'string' };
   if (schema instanceof z.ZodEnum) return { ...plain, kind: 'choice', choices: schema.options.map(String) };
+  if (schema instanceof z.ZodUnion) {
+    const [number, word] = schema.options; // 4 or auto
+    if (number instanceof z.ZodNumber && word instanceof z.ZodLiteral) {
+      return { ...plain, kind: 'number', choices: word.def.values.map(String) };
+    }
+  }
   if (schema instanceof z.ZodArray) return { ...plain, kind: 'list' };
   throw new TypeError(`options of type ${schema._zod.def.type} cannot be given on a command line`);
 }

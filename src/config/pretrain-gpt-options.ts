@@ -63,7 +63,10 @@ const gptModelFlags = {
 export const pretrainGptSchema = z.object({
   ...gptModelFlags,
 
-  microBatchSize: flag(countSchema.default(4), { group: 'Training', help: 'samples computed at once' }),
+  microBatchSize: flag(z.union([countSchema, z.literal('auto')]).default(4), {
+    group: 'Training',
+    help: 'samples computed at once; auto: as many as there is memory for',
+  }),
   globalBatchSize: flag(countSchema.optional(), {
     group: 'Training',
     help: 'samples of one update; gradients of its micro-batches are accumulated',
@@ -122,6 +125,12 @@ export const pretrainGptSchema = z.object({
   }),
 
   ...recomputeFlags,
+  memoryLimit: flag(z.string().optional(), {
+    group: 'Memory',
+    value: 'SIZE',
+    help: 'memory that the run may take on each machine, all its ranks there together, as 12GiB or 12GB; for --micro-batch-size auto',
+    default: 'what is available when the run begins',
+  }),
 
   lr: flag(positive.default(1.5e-4), { group: 'Learning rate', value: 'X', help: 'highest learning rate' }),
   minLr: flag(z.number().min(0).optional(), {

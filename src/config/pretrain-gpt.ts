@@ -2,6 +2,7 @@
 
 import type { z } from 'zod';
 import { UsageError } from '../base/errors.ts';
+import { parseBytes } from '../base/format.ts';
 import { parseDataPath } from '../data/gpt/blend.ts';
 import { parseSplit } from '../data/gpt/split.ts';
 import { defineCommand, type Given } from './command.ts';
@@ -22,10 +23,17 @@ interface Derived {
   /** From `--lr-warmup-iters` or `--lr-warmup-fraction`. */
   readonly lrWarmupIters: number;
   readonly numThreads: number;
+  /** Bytes. */
+  readonly memoryLimit?: number | undefined;
 }
 
 /** Everything a run needs to know: all defaults filled in, all options checked against each other. */
 export type PretrainGptConfig = Readonly<Omit<Options, keyof Derived | 'lrWarmupFraction'> & Derived>;
+
+/** The same once the micro-batch size is chosen. */
+export type SizedGptConfig = PretrainGptConfig & { readonly microBatchSize: number };
+
+export const isSized = (config: PretrainGptConfig): config is SizedGptConfig => config.microBatchSize !== 'auto';
 
 export const pretrainGptCommand = defineCommand({
   name: 'pretrain gpt',
@@ -41,11 +49,11 @@ export const pretrainGptCommand = defineCommand({
     const config: PretrainGptConfig = {
       ...kept,
       maxPositionEmbeddings: options.maxPositionEmbeddings ?? options.seqLength,
-      globalBatchSize:
-        options.globalBatchSize ?? options.microBatchSize * dataParallelSize(options, options.nprocPerNode),
+      globalBatchSize: options.globalBatchSize ?? defaultGlobalBatchSize(options, options.nprocPerNode),
       minLr: options.minLr ?? Math.min(defaultMinLr, options.lr),
       lrDecayIters,
       lrWarmupIters: options.lrWarmupIters ?? Math.floor((lrWarmupFraction ?? defaultWarmupFraction) * lrDecayIters),
+      memoryLimit: memoryLimitOf(options),
       numThreads: options.numThreads ?? Math.max(1, Math.floor(threadsOrAll(undefined) / options.nprocPerNode)),
     };
     checkModel(config);
@@ -79,7 +87,7 @@ function checkModel(config: PretrainGptConfig): void {
       `Write --max-position-embeddings ${seqLength}, or leave it out.`,
     );
   }
-  if (globalBatchSize % microBatchSize !== 0) {
+  if (microBatchSize !== 'auto' && globalBatchSize % microBatchSize !== 0) {
     const nearest = Math.max(1, Math.round(globalBatchSize / microBatchSize)) * microBatchSize;
     refuse(
       `--global-batch-size ${globalBatchSize} is no multiple of --micro-batch-size ${microBatchSize}`,
@@ -91,6 +99,32 @@ function checkModel(config: PretrainGptConfig): void {
 /** Ranks that see different data. */
 export const dataParallelSize = (options: Pick<Options, 'tensorModelParallelSize'>, ranks: number): number =>
   Math.max(1, Math.floor(ranks / options.tensorModelParallelSize));
+
+/**
+ * Megatron's rule: one micro-batch on each data-parallel rank.
+ *
+ * @param ranks all ranks of the run
+ * @throws UsageError where the micro-batch size is not known yet: what a run learns must not depend on the memory of a machine.
+ */
+export function defaultGlobalBatchSize(options: Options | PretrainGptConfig, ranks: number): number {
+  const { microBatchSize } = options;
+  if (microBatchSize !== 'auto') return microBatchSize * dataParallelSize(options, ranks);
+  return refuse(
+    '--micro-batch-size auto needs --global-batch-size, so that memory does not decide how many samples an update sees',
+    'Add --global-batch-size N.',
+  );
+}
+
+function memoryLimitOf({ memoryLimit, microBatchSize }: Options): number | undefined {
+  if (memoryLimit === undefined) return undefined;
+  if (microBatchSize !== 'auto') {
+    refuse('--memory-limit has no effect without --micro-batch-size auto', 'Add that, or remove --memory-limit.');
+  }
+  const bytes = parseBytes(memoryLimit);
+  return bytes !== undefined && bytes > 0
+    ? bytes
+    : refuse(`--memory-limit "${memoryLimit}" is no size`, 'Write it as 12GiB, 12GB or 500MiB.');
+}
 
 function checkParallelism(config: PretrainGptConfig): void {
   const { tensorModelParallelSize: t, nprocPerNode, numAttentionHeads, hiddenSize } = config;

@@ -1,7 +1,7 @@
 /** The memory that a step of training will take, known before: one is run on the meta engine, where nothing is computed. */
 
 import { simulatedCommunicator } from '../comm/simulated.ts';
-import type { PretrainGptConfig } from '../config/pretrain-gpt.ts';
+import type { SizedGptConfig } from '../config/pretrain-gpt.ts';
 import { recomputationOf } from '../config/recompute-flags.ts';
 import type { MicroBatch } from '../data/gpt/batches.ts';
 import type { GptConfig } from '../model/config.ts';
@@ -34,7 +34,7 @@ export interface MemoryPlan {
 }
 
 /** The plan of a run's rank. */
-export function memoryPlanOf(config: PretrainGptConfig, model: GptConfig, { tensor, data }: RankGrid): MemoryPlan {
+export function memoryPlanOf(config: SizedGptConfig, model: GptConfig, { tensor, data }: RankGrid): MemoryPlan {
   const { microBatchSize, seqLength, resetAttentionMask } = config;
   return {
     ...{ model, tensorParallelSize: tensor.size, dataParallelSize: data.size, microBatchSize, seqLength },

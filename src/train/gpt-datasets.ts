@@ -1,7 +1,7 @@
 /** The data of a GPT run: files or mock data, cut into this rank's micro-batches. */
 
 import { DataError } from '../base/errors.ts';
-import type { PretrainGptConfig } from '../config/pretrain-gpt.ts';
+import type { PretrainGptConfig, SizedGptConfig } from '../config/pretrain-gpt.ts';
 import type { MicroBatch } from '../data/gpt/batches.ts';
 import { parseSplit } from '../data/gpt/split.ts';
 import {
@@ -34,10 +34,7 @@ export interface GptDatasetOptions {
  *
  * @throws DataError for damaged, empty or too little data, before anything is computed.
  */
-export function openGptDatasets(
-  config: PretrainGptConfig,
-  options: GptDatasetOptions,
-): Datasets<MicroBatch> & Disposable {
+export function openGptDatasets(config: SizedGptConfig, options: GptDatasetOptions): Datasets<MicroBatch> & Disposable {
   const { grid, endOfDocument } = options;
   const samples = samplesOf(config);
   const built = grid.tensor.rank === 0 ? buildSplits(config, options) : undefined;

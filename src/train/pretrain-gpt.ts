@@ -6,20 +6,22 @@ import type { ProgressStream } from '../base/progress.ts';
 import { openCheckpoint } from '../checkpoint/index.ts';
 import type { Communicator } from '../comm/communicator.ts';
 import { selfCommunicator } from '../comm/self.ts';
-import type { PretrainGptConfig } from '../config/pretrain-gpt.ts';
+import { isSized, type PretrainGptConfig, type SizedGptConfig } from '../config/pretrain-gpt.ts';
 import { recomputationOf } from '../config/recompute-flags.ts';
 import { tokenizerSource } from '../config/shared-flags.ts';
 import { createTokenizer, type Tokenizer } from '../data/index.ts';
 import { type GptConfig, paddedVocabSize } from '../model/config.ts';
 import { GptModel } from '../model/gpt.ts';
-import { createRankGrid } from '../parallel/grid.ts';
+import { createRankGrid, type RankGrid } from '../parallel/grid.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { createEngine } from '../tensor/engines/select.ts';
 import { changedOrderWords, dataOrderRecord } from './data-order.ts';
+import { expectedPeak, memoryPlanOf } from './expected-memory.ts';
 import { architectureRecord, assertSameArchitecture, modelOfRun } from './gpt-architecture.ts';
 import { openGptDatasets } from './gpt-datasets.ts';
 import { gptLossSum } from './gpt-loss.ts';
 import type { ExitReason, LoopEvents, StopSignal } from './loop.ts';
+import { chooseMicroBatchSize, memoryForEachRank } from './micro-batch-size.ts';
 import { changedPrecisionWords, precisionOf, precisionWords } from './precision.ts';
 import { pretrain, type RunIdentity, type RunStart } from './pretrain.ts';
 import { Profiler } from './profile/profiler.ts';
@@ -48,7 +50,7 @@ export interface PretrainStreams {
  * @throws MegatronError of the kind that fits, before anything is written where the configuration cannot work.
  */
 export async function pretrainGpt(
-  config: PretrainGptConfig,
+  given: PretrainGptConfig,
   streams: PretrainStreams,
   world: Communicator = selfCommunicator(),
 ): Promise<{ readonly reason: ExitReason; readonly iteration: number }> {
@@ -57,40 +59,37 @@ export async function pretrainGpt(
   const notify = (message: string): void => void (speaks && streams.stderr.write(`${message}\n`));
   using resources = new DisposableStack();
   let report: RunReport | undefined;
-  const profiler = profilerOf(config, world, (line) => report?.note(line));
-  const grid = createRankGrid(profiler?.watch(world) ?? world, config.tensorModelParallelSize);
-  checkBatchSizes(config, grid);
-  const precision = precisionOf(config);
-  const checkpoint = config.load === undefined ? undefined : resources.use(openCheckpoint(config.load));
-  refuseToMixRuns(config.save, checkpoint);
-  const tokenizer = config.vocabSize === undefined ? createTokenizer(tokenizerSource(config)) : undefined;
-  const modelConfig = modelOfRun(config, config.vocabSize ?? tokenizer?.vocabSize ?? 0);
+  const profiler = profilerOf(given, world, (line) => report?.note(line));
+  const grid = createRankGrid(profiler?.watch(world) ?? world, given.tensorModelParallelSize);
+  checkBatchSizes(isSized(given) ? given : { ...given, microBatchSize: 1 }, grid);
+  const precision = precisionOf(given);
+  const checkpoint = given.load === undefined ? undefined : resources.use(openCheckpoint(given.load));
+  refuseToMixRuns(given.save, checkpoint);
+  const tokenizer = given.vocabSize === undefined ? createTokenizer(tokenizerSource(given)) : undefined;
+  const modelConfig = modelOfRun(given, given.vocabSize ?? tokenizer?.vocabSize ?? 0);
   if (checkpoint) {
     assertSameTokenizer(checkpoint, tokenizer);
     assertSameArchitecture(checkpoint, modelConfig);
-    const changed = changedOrderWords(checkpoint, config);
+    const changed = changedOrderWords(checkpoint, given);
     if (changed) notify(changed);
     const otherPrecision = changedPrecisionWords(checkpoint, precision);
     if (otherPrecision) notify(otherPrecision);
   }
-  const { device, numThreads: threads, weightDecay, microBatchSize, seqLength } = config;
+  const { device, numThreads: threads, weightDecay } = given;
+  const engine = resources.use(await createEngine({ device, threads, notify }));
+  const config = sizedConfig(given, modelConfig, grid, engine, notify);
   const datasets = resources.use(
     openGptDatasets(config, {
       ...{ vocabSize: modelConfig.vocabSize, endOfDocument: tokenizer?.endOfDocument, grid, notify },
       engine: () => engine,
     }),
   );
-  const engine = resources.use(await createEngine({ device, threads, notify }));
-  profiler?.attach(engine, grid);
+  profiler?.attach(engine, grid, precision.computeType);
 
   const { adamBeta1: beta1, adamBeta2: beta2, adamEps: epsilon } = config;
   const { model, reason, iteration } = await pretrain(
     () => new GptModel(modelConfig, grid.tensor, { recomputation: recomputationOf(config) }),
-    (model) => {
-      const lines = world.size > 1 ? expectedMemory(grid, model, microBatchSize, seqLength) : [];
-      for (const line of lines) notify(line);
-      return datasets;
-    },
+    () => datasets,
     (batch, model, training) => gptLossSum(engine, model, batch, training),
     {
       ...config,
@@ -103,7 +102,7 @@ export async function pretrainGpt(
       load: checkpoint,
       identity: runIdentity(config, modelConfig, tokenizer),
       report: (start) => {
-        report = resources.use(openReport(config, modelConfig, engine, start, streams));
+        report = resources.use(openReport(config, modelConfig, grid, engine, start, streams));
         return joinEvents(report.events, streams.events ?? {});
       },
     },
@@ -113,6 +112,20 @@ export async function pretrainGpt(
   for (const line of world.size > 1 ? measuredMemory(grid, engine) : []) report?.note(line);
   report?.note(closingWords(reason, iteration, startedAt, config.save, engine));
   return { reason, iteration };
+}
+
+/** With a micro-batch size chosen where none was given, and told. Collective. */
+function sizedConfig(
+  given: PretrainGptConfig,
+  model: GptConfig,
+  grid: RankGrid,
+  engine: Engine,
+  notify: (message: string) => void,
+): SizedGptConfig {
+  if (isSized(given)) return given;
+  const { microBatchSize, words } = chooseMicroBatchSize(given, model, grid, memoryForEachRank(given, grid, engine));
+  notify(words);
+  return { ...given, microBatchSize };
 }
 
 /** @throws MegatronError before anything else is done where the trace could not be written. */
@@ -135,8 +148,9 @@ function runIdentity(config: PretrainGptConfig, model: GptConfig, tokenizer: Tok
 }
 
 function openReport(
-  config: PretrainGptConfig,
+  config: SizedGptConfig,
   modelConfig: GptConfig,
+  grid: RankGrid,
   engine: Engine,
   { model, iteration }: RunStart<GptModel>,
   streams: PretrainStreams,
@@ -163,6 +177,7 @@ function openReport(
   report.note(`engine: ${engine.backend.description}; ${precisionWords(precisionOf(config))}`);
   const size = `${formatInteger(parameterCount)} parameters, vocabulary ${formatInteger(modelConfig.vocabSize)}`;
   report.note(`model: ${size}`);
+  report.note(expectedMemory(expectedPeak(memoryPlanOf(config, modelConfig, grid)), model, grid));
   if (iteration > 0) report.note(`going on after iteration ${iteration}`);
   return report;
 }

@@ -3,69 +3,30 @@
 import { formatBytes, formatInteger } from '../base/format.ts';
 import type { GptModel } from '../model/gpt.ts';
 import type { RankGrid } from '../parallel/grid.ts';
-import { roundUpSize } from '../tensor/allocator.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { sizeOf } from '../tensor/shape.ts';
+import { type PeakMemory, peakOf } from './expected-memory.ts';
 
-const bytesPerFloat = 4;
 const inBytes = (bytes: number): string => formatBytes(bytes, { binary: true });
 
-/**
- * Peak bytes of activations in a step, in float32, as the allocator counts them. For b·s tokens the tape keeps
- * - of each layer the inputs and outputs of both layer norms, whole on every rank (4h), and QKV, the attention's output and
- *   the MLP's wide layer before and after GELU, split ((4h + 2f)/t); the norms' statistics (4) and the attention's (n/t).
- *   Selective recomputation keeps neither the norms' outputs and statistics nor what GELU makes; full recomputation keeps only
- *   the input of a group of layers (h);
- * - of the ends the final layer norm's input and output (2h) and statistics (2), the logits (v/t), the loss and its statistics
- *   (3), and the batch itself (4).
- *
- * The peak comes either when the gradient of the final hidden state is made while the logits are still there (h), or in the
- * backward pass of an MLP: there are the gradients of its output (h) and of its wide layer (f/t) and, besides what is kept of
- * this and all earlier layers, what is computed again.
- */
-export function expectedActivationBytes(model: GptModel, batch: number, sequence: number, ranks: number): number {
-  const { numAttentionHeads: n, hiddenSize: h, ffnHiddenSize: f } = model.config;
-  const v = model.output.weight.paddedShape[0] ?? 0; // this rank's columns
-  const bytes = (perToken: number): number => roundUpSize(bytesPerFloat * batch * sequence * perToken);
-  const always = 2 * bytes(h) + bytes((3 * h) / ranks) + bytes(h / ranks) + bytes(f / ranks) + bytes(n / ranks);
-  const whole = always + 2 * bytes(h) + 4 * bytes(1) + bytes(f / ranks);
-  const isSelective = model.recomputation.granularity === 'selective';
-  const groups = model.layerGroups.map(({ first, end, recomputed }) => ({
-    kept: recomputed ? bytes(h) : (end - first) * (isSelective ? always : whole),
-    again: recomputed ? (end - first) * whole - bytes(h) : isSelective ? bytes(f / ranks) : 0,
-  }));
-  const constants = 4 * bytes(1);
-  const ends = 2 * bytes(h) + 2 * bytes(1) + bytes(v) + bytes(1) + bytes(2);
-  let kept = constants + groups.reduce((sum, group) => sum + group.kept, 0);
-  let peak = kept + ends + bytes(h);
-  for (const group of groups.toReversed()) {
-    peak = Math.max(peak, kept + group.again + bytes(h) + bytes(f / ranks));
-    kept -= group.kept;
-  }
-  return peak;
+function peakWords({ total, byKind }: PeakMemory): string {
+  const kinds = (['parameters', 'gradients', 'optimizer', 'activations'] as const).map(
+    (kind) => `${kind} ${inBytes(byKind[kind])}`,
+  );
+  return `peak ${inBytes(total)} (${kinds.join(', ')})`;
 }
 
-/** One line a rank: its place, its parameters, and the memory they and the activations will take. Collective. */
-export function expectedMemory(grid: RankGrid, model: GptModel, batch: number, sequence: number): string[] {
-  const own = model.parameters.all.reduce((sum, { paddedShape }) => sum + sizeOf(paddedShape), 0);
-  const activations = expectedActivationBytes(model, batch, sequence, grid.tensor.size);
-  const { tensor, data, world } = grid;
-  const lines = world.exchange(
-    `rank ${world.rank} (tensor ${tensor.rank}, data ${data.rank}): ${formatInteger(own)} parameters, ` +
-      `with gradients ${inBytes(2 * own * bytesPerFloat)}, optimizer ${inBytes(2 * own * bytesPerFloat)}, ` +
-      `activations about ${inBytes(activations)}`,
-  );
-  return lines;
+/** What every rank will take: all of a layout take the same. */
+export function expectedMemory(peak: PeakMemory, { parameters }: GptModel, { world }: RankGrid): string {
+  if (world.size === 1) return `memory: expected ${peakWords(peak)}`;
+  const own = parameters.all.reduce((sum, { paddedShape }) => sum + sizeOf(paddedShape), 0);
+  return `memory of each rank: expected ${peakWords(peak)}, ${formatInteger(own)} parameters`;
 }
 
 /** One line a rank: peaks by kind, and the time spent in collectives. Collective. */
-export function measuredMemory({ world, tensor, data }: RankGrid, engine: Engine): string[] {
-  const peak = (kind: 'parameters' | 'gradients' | 'optimizer' | 'activations'): string =>
-    `${kind} ${inBytes(engine.memory.count(kind).peak)}`;
+export function measuredMemory({ world, tensor, data }: RankGrid, { memory }: Engine): string[] {
   const seconds = new Set([world, tensor, data]).values().reduce((sum, group) => sum + group.statistics.seconds, 0);
   return world.exchange(
-    `rank ${world.rank}: peak ${inBytes(engine.memory.count().peak)} ` +
-      `(${peak('parameters')}, ${peak('gradients')}, ${peak('optimizer')}, ${peak('activations')}), ` +
-      `in collectives ${seconds.toFixed(2)} s`,
+    `rank ${world.rank}: measured ${peakWords(peakOf(memory))}, in collectives ${seconds.toFixed(2)} s`,
   );
 }

@@ -6,7 +6,7 @@ import { checkedCommunicator } from '../../comm/checked.ts';
 import { launch } from '../../comm/launch.ts';
 import { underMpi } from '../../comm/mpi/launch.ts';
 import { runMpi } from '../../comm/mpi/run.ts';
-import { dataParallelSize, type PretrainGptConfig } from '../../config/pretrain-gpt.ts';
+import { defaultGlobalBatchSize, type PretrainGptConfig } from '../../config/pretrain-gpt.ts';
 import { pretrainGpt } from '../../train/pretrain-gpt.ts';
 import type { PretrainRankData } from '../../train/pretrain-gpt-rank.ts';
 import { formatArguments } from '../../train/report/log-lines.ts';
@@ -60,8 +60,10 @@ async function pretrainUnderMpi(config: PretrainGptConfig, context: CommandConte
   const report = (error: unknown): void => void streams.stderr.write(describeError(error, config.debug));
   await runMpi({ notify, report, exitCode: (error) => (error instanceof UsageError ? 2 : 1) }, async (rank) => {
     const numThreads = context.given.has('numThreads') ? config.numThreads : rank.threads;
-    const samples = config.microBatchSize * dataParallelSize(config, rank.world.size);
-    const globalBatchSize = context.given.has('globalBatchSize') ? config.globalBatchSize : samples;
+    const { size } = rank.world;
+    const globalBatchSize = context.given.has('globalBatchSize')
+      ? config.globalBatchSize
+      : defaultGlobalBatchSize(config, size);
     const world = config.debugCollectives ? checkedCommunicator(rank.world) : rank.world;
     await pretrainGpt({ ...config, numThreads, globalBatchSize }, streams, world);
   });

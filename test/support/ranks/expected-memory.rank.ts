@@ -2,7 +2,7 @@
 
 import type { RankFunction } from '../../../src/comm/rank.ts';
 import { parseCommandLine } from '../../../src/config/command.ts';
-import { pretrainGptCommand } from '../../../src/config/pretrain-gpt.ts';
+import { isSized, pretrainGptCommand } from '../../../src/config/pretrain-gpt.ts';
 import { recomputationOf } from '../../../src/config/recompute-flags.ts';
 import { GptModel } from '../../../src/model/gpt.ts';
 import { createRankGrid } from '../../../src/parallel/grid.ts';
@@ -26,6 +26,7 @@ const rank: RankFunction<readonly RunOptions[], PeaksFound[]> = async (world, ru
     const line = parseCommandLine(pretrainGptCommand, tinyArguments(options).slice(2));
     if (line.help) throw new Error('no help was asked for');
     const { config } = line;
+    if (!isSized(config)) throw new Error('the micro-batch size is given');
     const grid = createRankGrid(world, config.tensorModelParallelSize);
     const modelConfig = modelOfRun(config, config.vocabSize ?? 0);
     using engine = await createEngine({ device: config.device, threads: 1 });

@@ -9,8 +9,8 @@ import { createRankGrid } from '../../../src/parallel/grid.ts';
 import type { MemoryKind } from '../../../src/tensor/allocator.ts';
 import { createCpuEngine } from '../../../src/tensor/engines/cpu.ts';
 import { gptLossSum } from '../../../src/train/gpt-loss.ts';
-import { expectedActivationBytes } from '../../../src/train/rank-report.ts';
 import { trainStep } from '../../../src/train/step.ts';
+import { expectedActivationBytes } from '../activation-formula.ts';
 import { integers } from '../numbers.ts';
 
 export type SizedModel = Parameters<typeof gptConfig>[0];
