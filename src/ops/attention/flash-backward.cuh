@@ -12,8 +12,8 @@ struct FlashData {
 
 // logSumExp of query i in base 2; +∞, which makes every probability 0, where there is no such query or it sees no key.
 __device__ __forceinline__ float logSumOf(const Attention& problem, const FlashData& data, Place at, int i) {
-  const float value = i < problem.queries ? data.logSumExp[problem.statisticAt(at.batch, at.head, i)] : negativeInfinity;
-  return value == negativeInfinity ? -negativeInfinity : value * log2e;
+  const float value = i < problem.queries ? data.logSumExp[problem.statisticAt(at.batch, at.head, i)] : NEGATIVE_INFINITY;
+  return value == NEGATIVE_INFINITY ? -NEGATIVE_INFINITY : value * log2e;
 }
 __device__ __forceinline__ float deltaOf(const Attention& problem, const FlashData& data, Place at, int i) {
   return i < problem.queries ? data.delta[problem.statisticAt(at.batch, at.head, i)] : 0.0f;

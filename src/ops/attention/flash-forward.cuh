@@ -28,7 +28,7 @@ struct FlashForward {
     for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        maxima[i][half] = negativeInfinity;
+        maxima[i][half] = NEGATIVE_INFINITY;
         totals[i][half] = 0.0f;
         first[i][half] = problem.firstVisible(at.batch, query + 16 * i + 8 * half);
         end[i][half] = problem.endVisible(query + 16 * i + 8 * half);
@@ -47,7 +47,7 @@ struct FlashForward {
     for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float most = negativeInfinity;
+        float most = NEGATIVE_INFINITY;
 #pragma unroll
         for (int n = 0; n < columnTiles; ++n)
 #pragma unroll
@@ -55,14 +55,14 @@ struct FlashForward {
             float& score = scores[i][n][e];
             if (masked) {
               const int column = key + keyOf(n, e);
-              if (column < first[i][half] || column >= end[i][half]) score = negativeInfinity;
+              if (column < first[i][half] || column >= end[i][half]) score = NEGATIVE_INFINITY;
             }
             most = Largest{}(most, score);
           }
         most = Largest{}(most, __shfl_xor_sync(0xffffffffu, most, 1));
         most = Largest{}(most, __shfl_xor_sync(0xffffffffu, most, 2));
         const float old = maxima[i][half], now = Largest{}(old, most * scale);
-        const float base = now == negativeInfinity ? 0.0f : now;
+        const float base = now == NEGATIVE_INFINITY ? 0.0f : now;
         correction[i][half] = exp2Fast(old - base);
         maxima[i][half] = now;
         grew |= now != old;

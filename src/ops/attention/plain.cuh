@@ -81,14 +81,14 @@ __device__ __forceinline__ void plainForward(const Attention& problem, const Val
   const Value* keys = k + problem.keyAt(at.batch, at.head, 0);
   const Value* values = v + problem.keyAt(at.batch, at.head, 0);
   const int first = problem.firstVisible(at.batch, i), end = problem.endVisible(i);
-  float largest = negativeInfinity, total = 0;
+  float largest = NEGATIVE_INFINITY, total = 0;
   Row sum;
   for (int begin = first / 32 * 32 + 32 * warp; begin < end; begin += 32 * plainWarps) {
     const int key = begin + lane;
     const bool visible = key >= first && key < end;
     const float score =
-        visible ? problem.scale * log2e * dot(query, keys + key * problem.key.row, problem.width, packed) : negativeInfinity;
-    const float now = Largest{}(largest, acrossWarp(score, Largest{})), base = now == negativeInfinity ? 0.0f : now;
+        visible ? problem.scale * log2e * dot(query, keys + key * problem.key.row, problem.width, packed) : NEGATIVE_INFINITY;
+    const float now = Largest{}(largest, acrossWarp(score, Largest{})), base = now == NEGATIVE_INFINITY ? 0.0f : now;
     const float correction = exp2Fast(largest - base), power = visible ? exp2Fast(score - base) : 0.0f;
     total = total * correction + acrossWarp(power, Sum{});
     sum.scale(correction);
@@ -102,9 +102,9 @@ __device__ __forceinline__ void plainForward(const Attention& problem, const Val
     totals[warp] = total;
   }
   __syncthreads();
-  float most = negativeInfinity, all = 0;
+  float most = NEGATIVE_INFINITY, all = 0;
   for (int w = 0; w < plainWarps; ++w) most = Largest{}(most, maxima[w]);
-  const float base = most == negativeInfinity ? 0.0f : most;
+  const float base = most == NEGATIVE_INFINITY ? 0.0f : most;
   for (int w = 0; w < plainWarps; ++w) all += totals[w] * exp2Fast(maxima[w] - base);
   writeSum(sum, exp2Fast(largest - base), all == 0.0f ? 0.0f : 1.0f / all, out + problem.outputAt(at.batch, at.head, i), width,
            false);

@@ -12,8 +12,8 @@ struct Powers {
 // Two parts of one row together; one that saw nothing but −∞ adds nothing.
 struct Merge {
   __device__ __forceinline__ Powers operator()(Powers a, Powers b) const {
-    if (b.largest == negativeInfinity && b.sum == 0.0f) return a;
-    if (a.largest == negativeInfinity && a.sum == 0.0f) return b;
+    if (b.largest == NEGATIVE_INFINITY && b.sum == 0.0f) return a;
+    if (a.largest == NEGATIVE_INFINITY && a.sum == 0.0f) return b;
     const float largest = Largest{}(a.largest, b.largest);
     return {largest, a.sum * expFast(a.largest - largest) + b.sum * expFast(b.largest - largest)};
   }
@@ -32,12 +32,12 @@ __device__ __forceinline__ Powers acrossBlock(Powers value) {
   __syncthreads();
   if (lane == 0) parts[threadIdx.x / 32] = value;
   __syncthreads();
-  return acrossLanes(lane < warps ? parts[lane] : Powers{negativeInfinity, 0.0f});
+  return acrossLanes(lane < warps ? parts[lane] : Powers{NEGATIVE_INFINITY, 0.0f});
 }
 
 // A NaN loses every comparison, so it hides from the maximum; in the sum it comes through.
 __device__ __forceinline__ Powers powersOf(const Value* in, Index entries, bool packed) {
-  Powers powers = {negativeInfinity, 0.0f};
+  Powers powers = {NEGATIVE_INFINITY, 0.0f};
   forEachInBlock(entries, packed, [&](auto lanes, Index i) {
     constexpr int n = decltype(lanes)::count;
     const Floats<n> value = load<n>(in + i);
@@ -49,7 +49,7 @@ __device__ __forceinline__ Powers powersOf(const Value* in, Index entries, bool 
       powers.largest = largest;
     }
     // All −∞ so far: no difference to take.
-    const float from = largest == negativeInfinity ? 0.0f : largest;
+    const float from = largest == NEGATIVE_INFINITY ? 0.0f : largest;
 #pragma unroll
     for (int e = 0; e < n; ++e) powers.sum += expFast(value.at[e] - from);
   });
@@ -57,14 +57,14 @@ __device__ __forceinline__ Powers powersOf(const Value* in, Index entries, bool 
 }
 
 __device__ __forceinline__ float largestOf(const Value* in, Index entries, bool packed) {
-  float largest = negativeInfinity;
+  float largest = NEGATIVE_INFINITY;
   forEachInBlock(entries, packed, [&](auto lanes, Index i) {
     constexpr int n = decltype(lanes)::count;
     const Floats<n> value = load<n>(in + i);
 #pragma unroll
     for (int e = 0; e < n; ++e) largest = Largest{}(largest, value.at[e]);
   });
-  return acrossBlock(largest, Largest{}, negativeInfinity);
+  return acrossBlock(largest, Largest{}, NEGATIVE_INFINITY);
 }
 
 extern "C" __global__ void __launch_bounds__(256)

@@ -8,14 +8,14 @@ extern "C" __global__ void __launch_bounds__(256)
   for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
     const float* in = x + row * width;
     float* out = y + row * width;
-    float largest = negativeInfinity;
+    float largest = NEGATIVE_INFINITY;
     forEachInBlock(width, packed, [&](auto lanes, Index i) {
       constexpr int n = decltype(lanes)::count;
       const Floats<n> value = load<n>(in + i);
 #pragma unroll
       for (int e = 0; e < n; ++e) largest = Largest{}(largest, value.at[e]);
     });
-    largest = acrossBlock(largest, Largest{}, negativeInfinity);
+    largest = acrossBlock(largest, Largest{}, NEGATIVE_INFINITY);
     float sum = 0;
     forEachInBlock(width, packed, [&](auto lanes, Index i) {
       constexpr int n = decltype(lanes)::count;

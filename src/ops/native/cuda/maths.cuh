@@ -12,7 +12,8 @@ __device__ __forceinline__ float exp2Fast(float x) {
 #endif
 }
 
-constexpr float log2e = 1.44269504088896341f, negativeInfinity = -__builtin_huge_valf();
+constexpr float log2e = 1.44269504088896341f;
+#define NEGATIVE_INFINITY __uint_as_float(0xff800000u)
 
 __device__ __forceinline__ float expFast(float x) { return exp2Fast(x * log2e); }
 

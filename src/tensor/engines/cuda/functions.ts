@@ -122,7 +122,12 @@ function cubinMaker({ nvrtc: path, architecture, notify }: FunctionLoaderOptions
   const folders = ['', 'native', 'native/cuda'].map((folder) => join(operatorsFolder, folder));
   return (file, text, valueType) => {
     const flags = [
-      ...[`--gpu-architecture=sm_${architecture}`, '--std=c++17', `-DVALUE_${valueType.toUpperCase()}`],
+      ...[
+        `--gpu-architecture=sm_${architecture}`,
+        '--std=c++17',
+        '--device-as-default-execution-space',
+        `-DVALUE_${valueType.toUpperCase()}`,
+      ],
       ...[dirname(file), ...folders].map((folder) => `-I${folder}`),
     ];
     const hash = createHash('sha256').update(JSON.stringify([flags, path, size, mtimeMs]));
