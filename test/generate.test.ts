@@ -35,7 +35,7 @@ describeOnEngines('generation', (engine) => {
       const positions = row(ids.map((_, i) => first + i));
       const hidden = model.hidden(row(ids), positions, { training: false, firstSample: 0, cache });
       cache?.advance(ids.length);
-      return Float32Array.from(model.logits(hidden).data);
+      return Float32Array.from(model.logits(hidden).read());
     });
   }
 

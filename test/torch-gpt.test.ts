@@ -57,7 +57,7 @@ function train(engine: Engine, gelu: 'erf' | 'tanh', steps: number, makeVocabSiz
     for (const { name, stored } of parameters.all) {
       const spec = fixture.parameters[name];
       expect(stored.shape, name).toEqual(spec?.shape);
-      if (spec) stored.data.set(numbers(spec));
+      if (spec) stored.write(numbers(spec));
     }
     const { learningRate, weightDecay, clip } = fixture.optimizer;
     using optimizer = new AdamW(parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay });
