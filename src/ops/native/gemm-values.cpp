@@ -39,3 +39,6 @@ INSTANCE(Bf16, Bf16)
 INSTANCE(Bf16, float)
 INSTANCE(F16, F16)
 INSTANCE(F16, float)
+
+// What multiplies bf16 in this build: 0 float32 units after widening, 1 AVX512-BF16. f16 is always widened.
+extern "C" int32_t megatron_bf16_unit() { return hasPairs ? 1 : 0; }

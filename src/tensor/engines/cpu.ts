@@ -92,10 +92,11 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
     release: (block) => void free(block.address, block.capacity),
   });
 
+  const unit = Number(library.bind('megatron_bf16_unit', 'int32', [])());
   const functions = new Map<Kernel, readonly NativeFunction[]>();
   const backend: Backend = {
     name: 'cpu',
-    description: `cpu: C++ kernels, ${matrix.label}, ${threads} thread${threads === 1 ? '' : 's'}`,
+    description: `cpu: C++ kernels, ${matrix.label}, ${bf16Units[unit]}, ${threads} thread${threads === 1 ? '' : 's'}`,
     threads,
     run(kernel, values) {
       let instances = functions.get(kernel);
@@ -110,6 +111,12 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
   };
   return new Engine(backend, memory, 'f32');
 }
+
+/** What 16-bit products use, by the number that ops/native/gemm-values.cpp gives. */
+const bf16Units: readonly string[] = [
+  '16-bit products widened to float32 (the processor has no unit for them)',
+  'bf16 products by AVX512-BF16 (f16 widened to float32: no unit for it)',
+];
 
 /** The instances of `ValueKernel` in ops/native/elements.h. */
 const valueTypes: readonly DType[] = ['f32', 'bf16', 'f16'];
