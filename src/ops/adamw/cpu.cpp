@@ -1,26 +1,56 @@
 #include <cmath>
-#include "elements.h"
 #include "parallel.h"
+#include "vectors.h"
+
+ALWAYS_INLINE static Vector squareRoot(Vector x) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_sqrt_ps((__m512)x);
+#else
+  Vector root;
+  for (int i = 0; i < lanes; ++i) root[i] = std::sqrt(x[i]);
+  return root;
+#endif
+}
+
+struct AdamWFactors {
+  float gradientScale, beta1, oneMinusBeta1, beta2, oneMinusBeta2, stepSize, inverseRoot, epsilon, decay;
+};
+
+// Updates a vector's worth of p, m and v; returns the new p.
+ALWAYS_INLINE static Vector updateVector(const AdamWFactors& by, float* p, const float* gradient, float* m, float* v) {
+  const Vector g = load(gradient) * by.gradientScale, value = load(p);
+  const Vector first = by.beta1 * load(m) + by.oneMinusBeta1 * g;
+  const Vector second = by.beta2 * load(v) + by.oneMinusBeta2 * g * g;
+  const Vector next = value - by.decay * value - by.stepSize * first / (squareRoot(second) * by.inverseRoot + by.epsilon);
+  store(m, first);
+  store(v, second);
+  store(p, next);
+  return next;
+}
 
 template <class T>
-static void adamWStep(const Context* context, float* __restrict p, const float* __restrict gradient, float* __restrict m,
-                      float* __restrict v, T* __restrict copy, int64_t size, float gradientScale, float beta1,
-                      float oneMinusBeta1, float beta2, float oneMinusBeta2, float stepSize, float inverseRoot, float epsilon,
-                      float decay) {
-  const auto update = [=](int64_t i) {
-    const float g = gradient[i] * gradientScale;
-    const float first = beta1 * m[i] + oneMinusBeta1 * g;
-    const float second = beta2 * v[i] + oneMinusBeta2 * g * g;
-    m[i] = first;
-    v[i] = second;
-    return p[i] = p[i] - decay * p[i] - stepSize * first / (std::sqrt(second) * inverseRoot + epsilon);
-  };
+static void adamWStep(const Context* context, float* p, const float* gradient, float* m, float* v, T* copy, int64_t size,
+                      float gradientScale, float beta1, float oneMinusBeta1, float beta2, float oneMinusBeta2, float stepSize,
+                      float inverseRoot, float epsilon, float decay) {
+  const AdamWFactors by{gradientScale, beta1,       oneMinusBeta1, beta2, oneMinusBeta2,
+                        stepSize,      inverseRoot, epsilon,       decay};
   parallelFor(context, size, 16384, [&](int64_t begin, int64_t end, int) {
-    if (copy) {
-      for (int64_t i = begin; i < end; ++i) copy[i] = static_cast<T>(update(i));
-    } else {
-      for (int64_t i = begin; i < end; ++i) update(i);
+    int64_t i = begin;
+    for (; i + lanes <= end; i += lanes) {
+      const Vector next = updateVector(by, p + i, gradient + i, m + i, v + i);
+      if (copy) storeValues(copy + i, next);
     }
+    // The last few go through the same instructions, so that no bit depends on how the threads share the work.
+    if (i == end) return;
+    float rest[4][lanes] = {};
+    const int count = static_cast<int>(end - i);
+    const float* const from[4] = {p + i, gradient + i, m + i, v + i};
+    for (int k = 0; k < 4; ++k) std::copy_n(from[k], count, rest[k]);
+    const Vector next = updateVector(by, rest[0], rest[1], rest[2], rest[3]);
+    std::copy_n(rest[0], count, p + i);
+    std::copy_n(rest[2], count, m + i);
+    std::copy_n(rest[3], count, v + i);
+    if (copy) storeFirst(copy + i, next, count);
   });
 }
 VALUE_KERNEL(adamw_step, adamWStep)
