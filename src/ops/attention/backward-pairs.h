@@ -17,9 +17,10 @@ class BackwardPairHead {
            keys * (padded / 2 + 2 * pairs);
   }
 
-  BackwardPairHead(const Attention& problem, const AttentionGradients<Bf16>& io, int64_t b, int64_t h, float* workspace)
+  BackwardPairHead(const Attention& problem, const AttentionGradients<Bf16>& io, int64_t b, int64_t h, const RowsAhead& ahead,
+                   float* workspace)
       : problem_(problem), io_(io), b_(b), h_(h), padded_(roundUp(problem.width, lanes)), pairs_(pairsOf(problem.width)),
-        factor_(problem.scale * log2e) {
+        factor_(problem.scale * log2e), ahead_(ahead) {
     const int64_t queries = roundUp(problem.queries, tileSize), keys = roundUp(problem.keys, tileSize);
     float* next = workspace;
     const auto take = [&](int64_t count) {
@@ -69,6 +70,7 @@ class BackwardPairHead {
   const AttentionGradients<Bf16>& io_;
   const int64_t b_, h_, padded_, pairs_;
   const float factor_;  // from scores to exponents of 2
+  RowsAhead ahead_;
   float *group_, *dKeys_, *dValues_, *dQueries_, *logSumExp_, *deltas_;
   // Of a tile: [key][pair of queries], and once more [pair of keys][query].
   Pair *probabilities_, *scoreGradients_, *scoreGradientPairs_;
@@ -127,6 +129,7 @@ class BackwardPairHead {
     for (int64_t r = rows; r < std::min<int64_t>(rows + pairRows, tileSize); r += 2)
       std::fill_n(scoreGradientPairs_ + r / 2 * tileSize + lane, tileColumns, 0);
     for (int row = 0; row < rows; row += pairRows) {
+      ahead_.fetch();
       if (tile.allVisible(panel, key + row, pairRows))
         probabilityRows<false, dropped>(tile, panel, key, row, kept);
       else

@@ -2,6 +2,7 @@
 // sq × sk is ever kept. With P the probabilities, D the dropout mask with its scale and Δ = rowsum(dO ∘ O):
 //   dV = (P∘D)ᵀ dO,  dP = D ∘ (dO Vᵀ),  dS = P ∘ (dP − Δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q.
 #pragma once
+#include "ahead.h"
 #include "draws.h"
 #include "parallel.h"
 #include "tile-workspace.h"
@@ -62,8 +63,9 @@ class BackwardHead {
     return 2 * tileSize * (tileSize + padded) + queries * (3 * padded + 2 * width + 2) + keys * (padded + 2 * width);
   }
 
-  BackwardHead(const Attention& problem, const AttentionGradients<T>& io, int64_t b, int64_t h, float* workspace)
-      : problem_(problem), io_(io), b_(b), h_(h), padded_(roundUp(problem.width, lanes)) {
+  BackwardHead(const Attention& problem, const AttentionGradients<T>& io, int64_t b, int64_t h, const RowsAhead& ahead,
+               float* workspace)
+      : problem_(problem), io_(io), b_(b), h_(h), padded_(roundUp(problem.width, lanes)), ahead_(ahead) {
     const int64_t width = problem.width, queries = roundUp(problem.queries, tileSize), keys = roundUp(problem.keys, tileSize);
     float* next = workspace;
     const auto take = [&](int64_t count) {
@@ -108,6 +110,7 @@ class BackwardHead {
   const Attention& problem_;
   const AttentionGradients<T>& io_;
   const int64_t b_, h_, padded_;
+  RowsAhead ahead_;
   // Rows [·, padded] as right operands, panels [·/width of a tile][d][width of a tile] as the others.
   float *probabilities_, *scoreGradients_, *dKeys_, *dValues_, *dQueries_, *queryRows_, *outRows_, *keyRows_;
   float *queryPanels_, *outPanels_, *keyPanels_, *valuePanels_, *logSumExp_, *deltas_;
@@ -165,6 +168,7 @@ class BackwardHead {
     for (int64_t r = rows; r < std::min<int64_t>(rows + tileRows, tileSize); ++r)
       std::fill_n(scoreGradients_ + r * tileSize + lane, tileColumns, 0.0f);
     for (int row = 0; row < rows; row += tileRows) {
+      ahead_.fetch();
       if (tile.allVisible(panel, key + row, tileRows))
         probabilityRows<false>(tile, panel, key, row);
       else
@@ -249,7 +253,15 @@ template <class Head, class T>
 inline void attentionBackward(const Context* context, const Attention& problem, const AttentionGradients<T>& io) {
   parallelTasks(context, problem.batch * problem.heads, [&](int64_t head) {
     float* workspace = reserveWorkspace(Head::workspaceSize(problem));
-    Head(problem, io, head / problem.heads, head % problem.heads, workspace).run();
+    RowsAhead ahead;
+    const int64_t next = head + context->threads, b = next / problem.heads, h = next % problem.heads;
+    if (b < problem.batch) {
+      for (const T* from : {io.k, io.v}) ahead.add(from + problem.keyAt(b, h, 0), problem.key.row, problem.keys, problem.width);
+      ahead.add(io.q + problem.queryAt(b, h, 0), problem.query.row, problem.queries, problem.width);
+      for (const T* from : {io.out, io.dOut})
+        ahead.add(from + problem.outputAt(b, h, 0), problem.output().row, problem.queries, problem.width);
+    }
+    Head(problem, io, head / problem.heads, head % problem.heads, ahead, workspace).run();
   });
 }
 

@@ -16,8 +16,9 @@ class ForwardPairTile {
     return tileSize * (tileColumns + tileSize / 2 + padded + pairs) + keys * pairs + keys / 2 * padded + lanes;
   }
 
-  ForwardPairTile(const Attention& problem, float* workspace)
-      : problem_(problem), padded_(roundUp(problem.width, lanes)), pairs_(pairsOf(problem.width)), factor_(problem.scale * log2e) {
+  ForwardPairTile(const Attention& problem, const RowsAhead& ahead, float* workspace)
+      : problem_(problem), padded_(roundUp(problem.width, lanes)), pairs_(pairsOf(problem.width)), factor_(problem.scale * log2e),
+        ahead_(ahead) {
     const int64_t keys = roundUp(problem.keys, tileSize);
     scores_ = workspace;
     sums_ = scores_ + tileSize * tileColumns;
@@ -60,6 +61,7 @@ class ForwardPairTile {
   const Attention& problem_;
   const int64_t padded_, pairs_;
   const float factor_;     // from scores to exponents of 2
+  RowsAhead ahead_;
   float *scores_, *sums_;  // [key][query of a panel], [query][d]
   Pair *probabilities_, *values_, *queries_, *keys_;  // probabilities: [pair of keys][query]
   alignas(64) float maxima_[tileSize], totals_[tileSize], corrections_[tileSize];
@@ -90,6 +92,7 @@ class ForwardPairTile {
     Vector most[tileVectors], base[tileVectors], total[tileVectors];
     for (int j = 0; j < tileVectors; ++j) most[j] = load(maxima_ + lane + j * lanes);
     for (int row = 0; row < rows; row += pairRows) {
+      ahead_.fetch();
       if (tile.allVisible(panel, key + row, pairRows))
         scoreRows<false>(tile, panel, key, row, most);
       else

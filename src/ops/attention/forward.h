@@ -1,6 +1,7 @@
 // Forward pass (Dao et al. 2022, "FlashAttention"): scores exist a tile at a time; a running maximum and sum per query make
 // the softmax exact. Scores are kept in base 2 (scaled by log₂e), so that the exponential is 2ˣ.
 #pragma once
+#include "ahead.h"
 #include "draws.h"
 #include "parallel.h"
 #include "tile-workspace.h"
@@ -30,7 +31,8 @@ class ForwardTile {
     return roundUp(problem.keys, tileSize) * (problem.width + padded) + tileSize * (problem.width + padded + tileSize);
   }
 
-  ForwardTile(const Attention& problem, float* workspace) : problem_(problem), padded_(roundUp(problem.width, lanes)) {
+  ForwardTile(const Attention& problem, const RowsAhead& ahead, float* workspace)
+      : problem_(problem), padded_(roundUp(problem.width, lanes)), ahead_(ahead) {
     const int64_t keys = roundUp(problem.keys, tileSize);
     scores_ = workspace;
     values_ = scores_ + tileSize * tileSize;
@@ -74,6 +76,7 @@ class ForwardTile {
  private:
   const Attention& problem_;
   const int64_t padded_;
+  RowsAhead ahead_;
   float *scores_, *values_, *sums_, *keys_, *queries_;
   alignas(64) float maxima_[tileSize], totals_[tileSize], corrections_[tileSize];
 
@@ -109,6 +112,7 @@ class ForwardTile {
     Vector most[tileVectors];
     for (int j = 0; j < tileVectors; ++j) most[j] = load(maxima_ + lane + j * lanes);
     for (int row = 0; row < rows; row += tileRows) {
+      ahead_.fetch();
       if (tile.allVisible(panel, key + row, tileRows))
         scoreRows<false>(tile, panel, key, row, most);
       else
@@ -150,7 +154,14 @@ inline void attentionForwardTiles(const Context* context, const Attention& probl
     const int64_t head = task % heads, chunk = chunks - 1 - task / heads;  // the longest first
     const int64_t b = head / problem.heads, h = head % problem.heads;
     const int64_t begin = chunk * chunkTiles, end = std::min(tiles, begin + chunkTiles);
-    Tile tile(problem, reserveWorkspace(Tile::workspaceSize(problem)));
+    RowsAhead ahead;
+    if (task + context->threads < heads * chunks) {
+      const int64_t next = (task + context->threads) % heads, nextB = next / problem.heads, nextH = next % problem.heads;
+      ahead.add(q + problem.queryAt(nextB, nextH, 0), problem.query.row, problem.queries, problem.width);
+      ahead.add(k + problem.keyAt(nextB, nextH, 0), problem.key.row, problem.keys, problem.width);
+      ahead.add(v + problem.keyAt(nextB, nextH, 0), problem.key.row, problem.keys, problem.width);
+    }
+    Tile tile(problem, ahead, reserveWorkspace(Tile::workspaceSize(problem)));
     const int64_t lastQuery = std::min(problem.queries, end * tileSize) - 1;
     tile.loadKeys(k + problem.keyAt(b, h, 0), v + problem.keyAt(b, h, 0), problem.lastVisible(lastQuery) + 1);
     for (int64_t t = begin; t < end; ++t) tile.run(b, h, t * tileSize, q, out, logSumExp);
