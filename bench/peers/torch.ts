@@ -14,6 +14,10 @@ export interface TorchOptions {
   readonly threads: number;
   readonly dropout: number;
   readonly variant: string;
+  /** Default the CPU. */
+  readonly device?: 'cuda';
+  /** Default GPT-2's 50,257. */
+  readonly vocabulary?: number;
 }
 
 /** How PyTorch may run: eagerly or compiled, in float32 or with bf16 autocast. */

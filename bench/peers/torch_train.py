@@ -15,7 +15,8 @@ torch.set_num_threads(options["threads"])
 torch.manual_seed(1234)
 layers, hidden, heads = options["layers"], options["hidden"], options["heads"]
 batch, seq, dropout = options["batch"], options["seq"], options["dropout"]
-vocabulary = 50257
+vocabulary = options.get("vocabulary", 50257)
+device = options.get("device", "cpu")
 
 
 class Layer(nn.Module):
@@ -56,7 +57,7 @@ class Gpt(nn.Module):
         return F.cross_entropy(logits.view(-1, vocabulary), labels.reshape(-1))
 
 
-model = Gpt().train()
+model = Gpt().to(device).train()
 decayed = [p for p in model.parameters() if p.dim() > 1]
 others = [p for p in model.parameters() if p.dim() == 1]
 groups = [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
@@ -67,7 +68,7 @@ state, text = 1, []
 for _ in range(batch * (seq + 1)):
     state = (state * 1664525 + 1013904223) % 2**32
     text.append(state % vocabulary)
-rows = torch.tensor(text).view(batch, seq + 1)
+rows = torch.tensor(text, device=device).view(batch, seq + 1)
 tokens, labels = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
@@ -76,7 +77,7 @@ precision = options["precision"]
 
 def step():
     optimizer.zero_grad(set_to_none=True)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
         loss = run(tokens, labels)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -89,8 +90,13 @@ last = float("nan")
 for line in sys.stdin:
     if line.strip() == "step":
         start = time.perf_counter()
-        last = step()
+        last = step()  # its loss.item() waits for the GPU but for the update
+        if device == "cuda":
+            torch.cuda.synchronize()
         print((time.perf_counter() - start) * 1000, flush=True)
     else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"version": torch.__version__, "lossAfter": last, "peakResidentBytes": peak}), flush=True)
+        told = {"version": torch.__version__, "lossAfter": last}
+        told["peakResidentBytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if device == "cuda":
+            told["peakTensorBytes"] = torch.cuda.max_memory_allocated()
+        print(json.dumps(told), flush=True)

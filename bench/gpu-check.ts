@@ -1,0 +1,114 @@
+/**
+ * `npm run gpu-check`: everything that a GPU must show, in under ten minutes. Correctness first (the tests that run on the GPU),
+ * then the benchmark; both as JSON in bench/results/.
+ */
+
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { messageOf } from '../src/base/errors.ts';
+import { createCudaEngine } from '../src/tensor/engines/cuda.ts';
+import { gpuBenchmark } from './gpu-train.ts';
+import { benchmarkOptions, report } from './measure.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+interface Outcome {
+  readonly passed: number;
+  readonly failed: readonly string[];
+  readonly skipped: number;
+  readonly seconds: number;
+}
+
+/** What vitest's JSON reporter writes, as far as it is read here. */
+interface VitestReport {
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly message?: string;
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages?: readonly string[];
+    }[];
+  }[];
+}
+
+/** Runs the tests whose name says that they are on the GPU. */
+async function checkCorrectness(seconds: number): Promise<Outcome> {
+  const program = join(root, 'node_modules', 'vitest', 'vitest.mjs');
+  if (!existsSync(program)) throw new Error(`${program} is not there: the checks of correctness are its tests`);
+  const folder = mkdtempSync(join(tmpdir(), 'megatron-gpu-check-'));
+  const start = performance.now();
+  try {
+    const file = join(folder, 'report.json');
+    const words = [program, 'run', '-t', 'on the GPU', '--reporter=json', `--outputFile=${file}`, '--reporter=dot'];
+    const child = spawn(process.execPath, words, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    const timer = setTimeout(() => child.kill(), seconds * 1000);
+    await new Promise((resolve) => child.on('close', resolve));
+    clearTimeout(timer);
+    const { testResults } = JSON.parse(readFileSync(file, 'utf8')) as VitestReport;
+    const tests = testResults
+      .flatMap(({ assertionResults }) => assertionResults)
+      .filter(({ fullName }) => fullName.includes('on the GPU'));
+    const count = (status: string): number => tests.filter((test) => test.status === status).length;
+    const broken = testResults.filter(({ message, assertionResults }) => message && assertionResults.length === 0);
+    return {
+      passed: count('passed'),
+      failed: [
+        ...tests
+          .filter(({ status }) => status === 'failed')
+          .map(({ fullName, failureMessages }) => `${fullName}: ${(failureMessages?.[0] ?? '').split('\n')[0]}`),
+        ...broken.map(({ name, message }) => `${name}: ${message}`),
+      ],
+      skipped: count('pending') + count('skipped'),
+      seconds: Math.round((performance.now() - start) / 1000),
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function outputOf(program: string, words: readonly string[]): string | undefined {
+  try {
+    return execFileSync(program, words, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  } catch {
+    return undefined; // not on this machine
+  }
+}
+
+const options = benchmarkOptions(process.argv.slice(2), {
+  ...{ tests: '240', only: 'all', peer: 'torch' },
+  ...{ models: '1.2b,355m,124m', steps: '12' },
+});
+
+const identity = (): Record<string, unknown> => {
+  using engine = createCudaEngine();
+  return {
+    device: engine.backend.description,
+    driver: outputOf('nvidia-smi', ['--query-gpu=name,driver_version,clocks.max.sm', '--format=csv,noheader']),
+    commit: outputOf('git', ['rev-parse', 'HEAD']),
+  };
+};
+
+try {
+  const who = identity();
+  say(`GPU: ${who['device']}`);
+  if (options.only !== 'speed') {
+    const outcome = await checkCorrectness(Number(options.tests));
+    report('gpu-correctness', { ...who, ...outcome });
+    say(`correctness: ${outcome.passed} passed, ${outcome.failed.length} failed, ${outcome.skipped} skipped`);
+    if (outcome.failed.length > 0 || outcome.passed === 0) process.exitCode = 1;
+  }
+  if (options.only !== 'correctness') {
+    const names = options.models.split(',');
+    for await (const result of gpuBenchmark(names, { steps: Number(options.steps), peer: options.peer === 'torch' })) {
+      report(`gpu-train-${result.model}`, { ...who, ...result });
+    }
+  }
+} catch (error) {
+  say(`gpu-check: ${messageOf(error)}`);
+  process.exitCode = 1;
+}
