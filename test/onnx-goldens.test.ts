@@ -80,19 +80,19 @@ const adapters: Readonly<Record<string, Adapter>> = {
   },
 
   Gelu: (engine, golden) => [
-    gelu(floats(engine, input(golden, 0)), golden.attrs['approximate'] === 'tanh' ? 'tanh' : 'erf').data,
+    gelu(floats(engine, input(golden, 0)), golden.attrs['approximate'] === 'tanh' ? 'tanh' : 'erf').read(),
   ],
 
-  Softmax: (engine, golden) => [softmax(floats(engine, input(golden, 0))).data],
+  Softmax: (engine, golden) => [softmax(floats(engine, input(golden, 0))).read()],
 
-  LogSoftmax: (engine, golden) => [logSoftmax(floats(engine, input(golden, 0))).data],
+  LogSoftmax: (engine, golden) => [logSoftmax(floats(engine, input(golden, 0))).read()],
 
   /** Along axis 0, whose rows are everything behind it. */
   Gather(engine, golden) {
     expect(golden.attrs['axis']).toBe(0);
     const table = input(golden, 0);
     const [entries = 1, ...rest] = table.dims;
-    return [embedding(ids(engine, input(golden, 1).data), floats(engine, table, [entries, sizeOf(rest)])).data];
+    return [embedding(ids(engine, input(golden, 1).data), floats(engine, table, [entries, sizeOf(rest)])).read()];
   },
 
   /** Over the last axis; mean and deviation come from the kernel. */
@@ -113,8 +113,8 @@ const adapters: Readonly<Record<string, Adapter>> = {
       Tensor.empty(engine, [rows]),
     ];
     layerNormForward(engine, values, gamma, beta, y, mean, deviation, rows, width, epsilon);
-    expectClose(layerNorm(values, gamma, beta, epsilon).data, y.data, 0);
-    return [y.data, mean.data, deviation.data];
+    expectClose(layerNorm(values, gamma, beta, epsilon).read(), y.read(), 0);
+    return [y.read(), mean.read(), deviation.read()];
   },
 
   /** A stack of products. */
@@ -140,7 +140,7 @@ const adapters: Readonly<Record<string, Adapter>> = {
     const product = Tensor.empty(engine, [m, n]);
     matrixProduct(engine, floats(engine, scaled), floats(engine, b), product, m, n, k, 1, 1, 0);
     const rows = Array.from({ length: m * n }, (_, i) => (c.data[i % n] ?? 0) * number(beta, 1));
-    return [add(product, Tensor.from(engine, rows, [m, n])).data];
+    return [add(product, Tensor.from(engine, rows, [m, n])).read()];
   },
 
   /** Reductions are weights of the sum; an ignored class is a label outside the vocabulary. */
@@ -153,8 +153,8 @@ const adapters: Readonly<Record<string, Adapter>> = {
     const counted = labels.filter((label) => label >= 0).length;
     const weight = reduction === 'mean' ? 1 / counted : 1;
     const weights = Tensor.from(engine, new Array<number>(labels.length).fill(weight), losses.shape);
-    const loss = reduction === 'none' ? losses.data : weightedSum(losses, weights).data;
-    return golden.outputs.length === 2 ? [loss, logSoftmax(logits).data] : [loss];
+    const loss = reduction === 'none' ? losses.read() : weightedSum(losses, weights).read();
+    return golden.outputs.length === 2 ? [loss, logSoftmax(logits).read()] : [loss];
   },
 
   /**
@@ -180,7 +180,7 @@ const adapters: Readonly<Record<string, Adapter>> = {
         ...([engine, p, Tensor.from(engine, gradient, g.dims), m, s, undefined, p.size, 1] as const),
         ...([beta1, 1 - beta1, beta2, 1 - beta2, stepSize, 1, epsilon, 0] as const),
       );
-      return [p, m, s].map((tensor) => tensor.data);
+      return [p, m, s].map((tensor) => tensor.read());
     });
     return [0, 1, 2].flatMap((kind) => results.map((result) => result[kind] ?? []));
   },

@@ -1,11 +1,13 @@
 /** Runs a suite on every engine that this machine has, each with an allocator that hands out poisoned memory. */
 
 import { afterAll, beforeAll, describe, it } from 'vitest';
+import { messageOf } from '../../src/base/errors.ts';
 import { findCompiler } from '../../src/ffi/compile.ts';
+import { deviceCount, openDriver } from '../../src/ffi/cuda/driver.ts';
 import { findCuda } from '../../src/ffi/cuda/find.ts';
 import type { Engine } from '../../src/tensor/engine.ts';
 import { type CpuOptions, createCpuEngine } from '../../src/tensor/engines/cpu.ts';
-import { createCudaEngine } from '../../src/tensor/engines/cuda.ts';
+import { createCudaEngine, cudaMissing } from '../../src/tensor/engines/cuda.ts';
 import { createReferenceEngine } from '../../src/tensor/engines/reference.ts';
 import { buildCudaEmulator } from './cuda-emulator/library.ts';
 
@@ -37,6 +39,20 @@ export const exactEngine = (): Engine => poisoned(createReferenceEngine('f64'));
 export const cpuEngine = async (options: CpuOptions = {}): Promise<Engine> =>
   poisoned(await createCpuEngine({ threads: 2, ...options }));
 
+/** Why nothing can run on a GPU here; undefined where it can. */
+export const noGpu = whyNoGpu();
+
+function whyNoGpu(): string | undefined {
+  const libraries = findCuda();
+  const missing = cudaMissing(libraries);
+  if (missing !== undefined || libraries.driver === undefined) return `skipped: no GPU, ${missing}`;
+  try {
+    return deviceCount(openDriver(libraries.driver)) > 0 ? undefined : 'skipped: no GPU';
+  } catch (error) {
+    return `skipped: no GPU, ${messageOf(error)}`;
+  }
+}
+
 /** Where the software CUDA's libraries are: `MEGATRON_CUDA_LIBRARIES` for those who use it. Check `noCpuEngine` first. */
 export async function emulatedCuda(): Promise<string> {
   if (!compiler) throw new Error('the software CUDA needs a C++ compiler');
@@ -58,13 +74,8 @@ const makers: readonly EngineMaker[] = [
   { label: 'reference', skip: undefined, make: async () => poisoned(createReferenceEngine()) },
   { label: 'cpu', skip: noCpuEngine, make: () => cpuEngine() },
   { label: 'cuda (emulated)', skip: noCpuEngine, make: emulatedCudaEngine },
+  { label: 'the GPU', skip: noGpu, make: async () => poisoned(createCudaEngine()) },
 ];
-
-/** Suites that wait for attention on a GPU. */
-const waiting = new Set([
-  ...['a GPT model', 'recomputation in a GPT with dropout', 'generation'],
-  ...['documents that share a row', 'a small GPT', 'ONNX'],
-]);
 
 /**
  * @param body registers the tests; calls the function it is given inside them to get the engine. The suite fails when
@@ -77,7 +88,7 @@ export function describeOnEngines(
   options: { readonly emulated?: boolean } = {},
 ): void {
   for (const { label, skip, make } of makers) {
-    if (make === emulatedCudaEngine && (options.emulated === false || waiting.has(name))) continue;
+    if (make === emulatedCudaEngine && options.emulated === false) continue;
     if (skip) {
       describe(`${name} on ${label}`, () => it.skip(skip, () => {}));
       continue;

@@ -1,25 +1,7 @@
 /** Where suites for the cuda engine run: on the software CUDA, and on a GPU where this machine has one. */
 
 import { afterAll, beforeAll, describe, it } from 'vitest';
-import { messageOf } from '../../src/base/errors.ts';
-import { deviceCount, openDriver } from '../../src/ffi/cuda/driver.ts';
-import { findCuda } from '../../src/ffi/cuda/find.ts';
-import { cudaMissing } from '../../src/tensor/engines/cuda.ts';
-import { emulatedCuda, noCpuEngine } from './engines.ts';
-
-/** Why nothing can run on a GPU here; undefined where it can. */
-export const noGpu: string | undefined = whyNoGpu();
-
-function whyNoGpu(): string | undefined {
-  const libraries = findCuda();
-  const missing = cudaMissing(libraries);
-  if (missing !== undefined || libraries.driver === undefined) return `skipped: no GPU, ${missing}`;
-  try {
-    return deviceCount(openDriver(libraries.driver)) > 0 ? undefined : 'skipped: no GPU';
-  } catch (error) {
-    return `skipped: no GPU, ${messageOf(error)}`;
-  }
-}
+import { emulatedCuda, noCpuEngine, noGpu } from './engines.ts';
 
 /**
  * @param body registers tests that use `--device cuda`, in this thread or in ranks that it starts. Where `emulated`, a step
