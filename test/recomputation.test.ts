@@ -85,60 +85,64 @@ function train(engine: Engine, recomputation: Recomputation, options: Partial<Gp
   return { losses, gradients, weights: bits('values'), kept, peaks };
 }
 
-describeOnEngines('recomputation in a GPT with dropout', (engine) => {
-  let plain: Trained;
-  beforeAll(() => {
-    plain = train(engine(), modes['none'] as Recomputation);
-  });
+describeOnEngines(
+  'recomputation in a GPT with dropout',
+  (engine) => {
+    let plain: Trained;
+    beforeAll(() => {
+      plain = train(engine(), modes['none'] as Recomputation);
+    });
 
-  it.each(modeNames)('%s: the same losses, gradients and weights, to the last bit', (name) => {
-    const again = train(engine(), modes[name] as Recomputation);
-    expect(new Set(plain.losses).size).toBe(4);
-    expect(again.losses).toEqual(plain.losses);
-    expect(again.gradients.map((bits, step) => bits === plain.gradients[step])).toEqual([true, true, true, true]);
-    expect(again.weights === plain.weights).toBe(true);
-    expect(engine().memory.count().current).toBe(0);
-  });
+    it.each(modeNames)('%s: the same losses, gradients and weights, to the last bit', (name) => {
+      const again = train(engine(), modes[name] as Recomputation);
+      expect(new Set(plain.losses).size).toBe(4);
+      expect(again.losses).toEqual(plain.losses);
+      expect(again.gradients.map((bits, step) => bits === plain.gradients[step])).toEqual([true, true, true, true]);
+      expect(again.weights === plain.weights).toBe(true);
+      expect(engine().memory.count().current).toBe(0);
+    });
 
-  it('without dropout too, and with an output matrix of its own', () => {
-    const options = { hiddenDropout: 0, attentionDropout: 0, tiedEmbeddings: false };
-    const without = train(engine(), modes['none'] as Recomputation, options);
-    expect(without.weights).not.toBe(plain.weights);
-    for (const name of modeNames) {
-      const again = train(engine(), modes[name] as Recomputation, options);
-      expect(again.gradients.join() === without.gradients.join(), name).toBe(true);
-    }
-  });
+    it('without dropout too, and with an output matrix of its own', () => {
+      const options = { hiddenDropout: 0, attentionDropout: 0, tiedEmbeddings: false };
+      const without = train(engine(), modes['none'] as Recomputation, options);
+      expect(without.weights).not.toBe(plain.weights);
+      for (const name of modeNames) {
+        const again = train(engine(), modes[name] as Recomputation, options);
+        expect(again.gradients.join() === without.gradients.join(), name).toBe(true);
+      }
+    });
 
-  it.each(Object.keys(modes))('%s: keeps what the formula says, in every step', (name) => {
-    const recomputation = modes[name] as Recomputation;
-    const bytes = (numbers: number): number => roundUpSize(4 * numbers);
-    const hidden = bytes(b * s * h);
-    // inputs of the two norms, QKV, context, log Σ exp, the wide layer before GELU
-    const lean = 2 * hidden + bytes(3 * b * s * h) + hidden + bytes(b * n * s) + bytes(b * s * f);
-    // and the norms' outputs and statistics, and what GELU makes
-    const whole = lean + 2 * hidden + 4 * bytes(b * s) + bytes(b * s * f);
-    const layers = layerGroups(L, recomputation).map(({ first, end, recomputed }) =>
-      recomputed ? hidden : (end - first) * (recomputation.granularity === 'selective' ? lean : whole),
-    );
-    const padded = 80;
-    const ends = 2 * hidden + 2 * bytes(b * s) + bytes(b * s * padded) + bytes(2 * b * s); // final norm; logits and their statistics
-    const batch = 5 * bytes(b * s); // tokens, positions, labels, mask, first keys
-    const loss = bytes(1);
-    const { kept, peaks } = train(engine(), recomputation);
-    expect(kept).toBe(layers.reduce((sum, size) => sum + size, ends + batch + loss));
-    expect(new Set(peaks.slice(1)).size).toBe(1);
-  });
+    it.each(Object.keys(modes))('%s: keeps what the formula says, in every step', (name) => {
+      const recomputation = modes[name] as Recomputation;
+      const bytes = (numbers: number): number => roundUpSize(4 * numbers);
+      const hidden = bytes(b * s * h);
+      // inputs of the two norms, QKV, context, log Σ exp, the wide layer before GELU
+      const lean = 2 * hidden + bytes(3 * b * s * h) + hidden + bytes(b * n * s) + bytes(b * s * f);
+      // and the norms' outputs and statistics, and what GELU makes
+      const whole = lean + 2 * hidden + 4 * bytes(b * s) + bytes(b * s * f);
+      const layers = layerGroups(L, recomputation).map(({ first, end, recomputed }) =>
+        recomputed ? hidden : (end - first) * (recomputation.granularity === 'selective' ? lean : whole),
+      );
+      const padded = 80;
+      const ends = 2 * hidden + 2 * bytes(b * s) + bytes(b * s * padded) + bytes(2 * b * s); // final norm; logits and their statistics
+      const batch = 5 * bytes(b * s); // tokens, positions, labels, mask, first keys
+      const loss = bytes(1);
+      const { kept, peaks } = train(engine(), recomputation);
+      expect(kept).toBe(layers.reduce((sum, size) => sum + size, ends + batch + loss));
+      expect(new Set(peaks.slice(1)).size).toBe(1);
+    });
 
-  it('needs less the more it recomputes', () => {
-    const peakOf = (name: string, numLayers: number): number =>
-      train(engine(), modes[name] as Recomputation, { numLayers }).peaks.at(-1) ?? 0;
-    const order = ['none', 'block 1', 'block 2', 'selective', 'uniform 2', 'uniform 1'];
-    const peaks = order.map((name) => peakOf(name, 8));
-    expect(peaks).toEqual(peaks.toSorted((a, z) => z - a));
-    expect(new Set(peaks).size).toBe(order.length);
-  });
-});
+    it('needs less the more it recomputes', () => {
+      const peakOf = (name: string, numLayers: number): number =>
+        train(engine(), modes[name] as Recomputation, { numLayers }).peaks.at(-1) ?? 0;
+      const order = ['none', 'block 1', 'block 2', 'selective', 'uniform 2', 'uniform 1'];
+      const peaks = order.map((name) => peakOf(name, 8));
+      expect(peaks).toEqual(peaks.toSorted((a, z) => z - a));
+      expect(new Set(peaks).size).toBe(order.length);
+    });
+  },
+  { emulated: false },
+);
 
 describe('groups of layers', () => {
   it('are those of Megatron', () => {

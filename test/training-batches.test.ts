@@ -87,64 +87,71 @@ describeOnEngines(
   { emulated: false },
 );
 
-describeOnEngines('documents that share a row', (engine) => {
-  const document = (length: number, key: number): number[] => [...integers(length, key, endOfDocument), endOfDocument];
-  const first = document(12, 1);
-  const second = document(9, 2);
-  const last = document(15, 3).slice(0, -1);
+describeOnEngines(
+  'documents that share a row',
+  (engine) => {
+    const document = (length: number, key: number): number[] => [
+      ...integers(length, key, endOfDocument),
+      endOfDocument,
+    ];
+    const first = document(12, 1);
+    const second = document(9, 2);
+    const last = document(15, 3).slice(0, -1);
 
-  /** Losses of the tokens of a row made of these documents, padded at its end. */
-  function lossesOf(
-    model: GptModel,
-    documents: readonly (readonly number[])[],
-    options: Omit<TinyData, 'dataset' | 'microBatchSize'>,
-  ) {
-    const tokens = documents.flat();
-    const row = Int32Array.from({ length: 41 }, (_, i) => tokens[i] ?? endOfDocument);
-    const dataset: SampleDataset = { name: 'row', length: 1, sequenceLength: 40, sample: () => ({ tokens: row }) };
-    const batch = tinyBatches({ microBatchSize: 1, ...options, dataset }, 'row', 0).next();
-    return tokenLosses(engine(), model, batch, false);
-  }
-
-  /** Losses of `last`, its final token left out: what that predicts lies beyond the document. */
-  function lossesOfLast(
-    model: GptModel,
-    before: readonly (readonly number[])[],
-    options: Parameters<typeof lossesOf>[2],
-  ) {
-    const start = before.flat().length;
-    return lossesOf(model, [...before, last], options).slice(start, start + last.length - 1);
-  }
-
-  it('have the losses they have alone, with --reset-attention-mask and --reset-position-ids', () => {
-    using model = disposable(tinyModel(engine(), { initMethodStd: 0.5 }));
-    const reset = { resetAttentionMask: true, resetPositionIds: true };
-    const alone = lossesOfLast(model.value, [], reset);
-    // the keys fall into other tiles, so sums run in another order
-    expectClose(lossesOfLast(model.value, [first, second], reset), alone, 1e-5);
-    expectClose(lossesOfLast(model.value, [second], reset), alone, 1e-5);
-    for (const options of [{}, { resetAttentionMask: true }, { resetPositionIds: true }]) {
-      const { relative } = differenceOf(lossesOfLast(model.value, [first, second], options), alone);
-      expect(relative, JSON.stringify(options)).toBeGreaterThan(0.01);
+    /** Losses of the tokens of a row made of these documents, padded at its end. */
+    function lossesOf(
+      model: GptModel,
+      documents: readonly (readonly number[])[],
+      options: Omit<TinyData, 'dataset' | 'microBatchSize'>,
+    ) {
+      const tokens = documents.flat();
+      const row = Int32Array.from({ length: 41 }, (_, i) => tokens[i] ?? endOfDocument);
+      const dataset: SampleDataset = { name: 'row', length: 1, sequenceLength: 40, sample: () => ({ tokens: row }) };
+      const batch = tinyBatches({ microBatchSize: 1, ...options, dataset }, 'row', 0).next();
+      return tokenLosses(engine(), model, batch, false);
     }
-  });
 
-  it('do not see what stands before them, with --reset-attention-mask alone', () => {
-    using model = disposable(tinyModel(engine(), { initMethodStd: 0.5 }));
-    const other = document(12, 9);
-    const mask = { resetAttentionMask: true };
-    expectClose(
-      lossesOfLast(model.value, [other, second], mask),
-      lossesOfLast(model.value, [first, second], mask),
-      1e-5,
-    );
-    const { relative } = differenceOf(
-      lossesOfLast(model.value, [other, second], {}),
-      lossesOfLast(model.value, [first, second], {}),
-    );
-    expect(relative).toBeGreaterThan(1e-3);
-  });
-});
+    /** Losses of `last`, its final token left out: what that predicts lies beyond the document. */
+    function lossesOfLast(
+      model: GptModel,
+      before: readonly (readonly number[])[],
+      options: Parameters<typeof lossesOf>[2],
+    ) {
+      const start = before.flat().length;
+      return lossesOf(model, [...before, last], options).slice(start, start + last.length - 1);
+    }
+
+    it('have the losses they have alone, with --reset-attention-mask and --reset-position-ids', () => {
+      using model = disposable(tinyModel(engine(), { initMethodStd: 0.5 }));
+      const reset = { resetAttentionMask: true, resetPositionIds: true };
+      const alone = lossesOfLast(model.value, [], reset);
+      // the keys fall into other tiles, so sums run in another order
+      expectClose(lossesOfLast(model.value, [first, second], reset), alone, 1e-5);
+      expectClose(lossesOfLast(model.value, [second], reset), alone, 1e-5);
+      for (const options of [{}, { resetAttentionMask: true }, { resetPositionIds: true }]) {
+        const { relative } = differenceOf(lossesOfLast(model.value, [first, second], options), alone);
+        expect(relative, JSON.stringify(options)).toBeGreaterThan(0.01);
+      }
+    });
+
+    it('do not see what stands before them, with --reset-attention-mask alone', () => {
+      using model = disposable(tinyModel(engine(), { initMethodStd: 0.5 }));
+      const other = document(12, 9);
+      const mask = { resetAttentionMask: true };
+      expectClose(
+        lossesOfLast(model.value, [other, second], mask),
+        lossesOfLast(model.value, [first, second], mask),
+        1e-5,
+      );
+      const { relative } = differenceOf(
+        lossesOfLast(model.value, [other, second], {}),
+        lossesOfLast(model.value, [first, second], {}),
+      );
+      expect(relative).toBeGreaterThan(1e-3);
+    });
+  },
+  { emulated: false },
+);
 
 /** Losses of every token of a batch. */
 function tokenLosses(engine: Engine, model: GptModel, batch: MicroBatch, training: boolean): number[] {
