@@ -40,7 +40,7 @@ export interface CudaLaunch {
 
 /**
  * c [m, n] = op(a) [m, k] · op(b) [k, n], row-major, added to c when `accumulate`; a and b of one type, sums in float32. With a
- * bias [n], c gets it too.
+ * bias [n], c gets it too: from the library, or by `addBias` where that has no algorithm for a bias of this type.
  */
 export interface CudaProduct {
   readonly product: {
@@ -53,7 +53,7 @@ export interface CudaProduct {
     readonly transposeA: boolean;
     readonly transposeB: boolean;
     readonly accumulate: boolean;
-    readonly bias?: Tensor;
+    readonly bias?: { readonly values: Tensor; readonly addBias: CudaLaunch } | undefined;
   };
 }
 
@@ -65,3 +65,7 @@ export interface CudaFill {
 
 /** Steps run in order. */
 export type CudaStep = CudaLaunch | CudaProduct | CudaFill;
+
+/** Bytes of scratch memory that the steps share. */
+export const workspaceOf = (steps: readonly CudaStep[]): number =>
+  steps.reduce((most, step) => Math.max(most, ('workspace' in step && step.workspace) || 0), 0);

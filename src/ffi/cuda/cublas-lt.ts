@@ -40,6 +40,8 @@ const preferences = { maxWorkspaceBytes: 1, alignmentA: 5, alignmentB: 6, alignm
 /** cublasLtMatmulHeuristicResult_t: 64 bytes of algorithm, workspace bytes, status, waves, reserved. */
 const heuristicBytes = 96;
 const statusAt = 72;
+/** CUBLAS_STATUS_NOT_SUPPORTED. */
+export const notSupported = 15;
 
 /** One column-major matrix: rows, columns and the distance between columns, in elements. */
 export interface MatrixLayout {
@@ -57,8 +59,8 @@ export interface ProductProblem {
   readonly transposeB: boolean;
   /** Powers of two that divide the addresses, in bytes. */
   readonly alignments: { readonly a: number; readonly b: number; readonly d: number };
-  /** Type of a bias with one number for each row of d. */
-  readonly bias?: CudaDataType | undefined;
+  /** A bias with one number for each row of d: its type, and an address as a run will give it. */
+  readonly bias?: { readonly type: CudaDataType; readonly address: bigint } | undefined;
 }
 
 export interface ProductAddresses {
@@ -69,7 +71,7 @@ export interface ProductAddresses {
 }
 
 /** A problem with its algorithm. */
-export interface PlannedProduct {
+export interface PlannedProduct extends Disposable {
   /** @param workspace as many bytes as the plan was allowed */
   run(addresses: ProductAddresses, accumulate: boolean, workspace: bigint, stream: bigint): void;
 }
@@ -130,13 +132,18 @@ function planProduct(
   set(attributes.transposeB, problem.transposeB ? 1 : 0);
   if (problem.bias) {
     set(attributes.epilogue, epilogueBias);
-    set(attributes.biasType, cudaDataTypes[problem.bias]);
+    set(attributes.biasType, cudaDataTypes[problem.bias.type]);
+    set(attributes.biasPointer, problem.bias.address); // algorithms are refused without one
   }
   const layoutOf = ({ type, rows, columns }: MatrixLayout): bigint => {
     functions.cublasLtMatrixLayoutCreate(out.place, cudaDataTypes[type], rows, columns, rows);
     return out.pointer;
   };
   const [a, b, d] = [layoutOf(problem.a), layoutOf(problem.b), layoutOf(problem.d)];
+  const free = (): void => {
+    functions.cublasLtMatmulDescDestroy(description);
+    for (const layout of [a, b, d]) functions.cublasLtMatrixLayoutDestroy(layout);
+  };
 
   functions.cublasLtMatmulPreferenceCreate(out.place);
   const preference = out.pointer;
@@ -152,10 +159,19 @@ function planProduct(
   prefer(preferences.alignmentD, alignments.d);
   const result = new DataView(new ArrayBuffer(heuristicBytes));
   const asked = [handle, description, a, b, d, d, preference, 1] as const;
-  functions.cublasLtMatmulAlgoGetHeuristic(...asked, result, out.place);
-  functions.cublasLtMatmulPreferenceDestroy(preference);
+  try {
+    functions.cublasLtMatmulAlgoGetHeuristic(...asked, result, out.place);
+  } catch (error) {
+    free();
+    throw error;
+  } finally {
+    functions.cublasLtMatmulPreferenceDestroy(preference);
+  }
   const status = result.getInt32(statusAt, true);
-  if (out.int === 0 || status !== 0) throw cudaError('cublasLtMatmulAlgoGetHeuristic', status || 15, words); // 15: not supported
+  if (out.int === 0 || status !== 0) {
+    free();
+    throw cudaError('cublasLtMatmulAlgoGetHeuristic', status || notSupported, words);
+  }
 
   const one = new Float32Array(32).fill(1); // alpha, and beta of a product that is added
   const zero = new Float32Array(32);
@@ -166,5 +182,6 @@ function planProduct(
       const operands = [one, addresses.a, a, addresses.b, b, beta, addresses.d, d, addresses.d, d] as const;
       functions.cublasLtMatmul(handle, description, ...operands, result, workspace, workspaceLimit, stream);
     },
+    [Symbol.dispose]: free,
   };
 }

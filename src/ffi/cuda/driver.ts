@@ -36,11 +36,9 @@ const signatures = {
   cuStreamCreate: ['pointer', 'uint32'],
   cuStreamDestroy_v2: ['pointer'],
   cuStreamSynchronize: ['pointer'],
-  cuStreamWaitEvent: ['pointer', 'pointer', 'uint32'],
   cuEventCreate: ['pointer', 'uint32'],
   cuEventRecord: ['pointer', 'pointer'],
   cuEventSynchronize: ['pointer'],
-  cuEventElapsedTime: ['pointer', 'pointer', 'pointer'],
   cuEventDestroy_v2: ['pointer'],
 } as const;
 

@@ -2,10 +2,10 @@
 
 import type { CudaDevice, CudaStep } from '../../tensor/launch.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { addPartialSums, i64, partsOfRows, scratch, sumByParts } from '../native/cuda/plan.ts';
+import { addPartialSums, blockThreads, i64, partsOfRows, scratch, sumByParts } from '../native/cuda/plan.ts';
 
 export function linearForwardPlan(
-  _device: CudaDevice,
+  device: CudaDevice,
   x: Tensor,
   weight: Tensor,
   bias: Tensor | undefined,
@@ -15,7 +15,13 @@ export function linearForwardPlan(
   inputs: number,
 ): readonly CudaStep[] {
   const sizes = { m: rows, n: outputs, k: inputs, transposeA: false, transposeB: true, accumulate: false };
-  return [{ product: { a: x, b: weight, c: y, ...sizes, ...(bias ? { bias } : {}) } }];
+  const operands = { a: x, b: weight, c: y };
+  if (!bias) return [{ product: { ...operands, ...sizes } }];
+  const addBias = {
+    ...{ function: 'add_bias', block: blockThreads, arguments: [y, bias, i64(rows), i64(outputs)] },
+    grid: [Math.max(1, Math.min(8 * device.multiprocessors, Math.ceil((rows * outputs) / (8 * blockThreads))))],
+  } as const;
+  return [{ product: { ...operands, ...sizes, bias: { values: bias, addBias } } }];
 }
 
 export function biasGeluBackwardPlan(

@@ -7,7 +7,7 @@ import { addressOf } from '../../../ffi/native.ts';
 import type { CachingAllocator } from '../../allocator.ts';
 import { isHalf } from '../../dtype.ts';
 import { type Kernel, type KernelArgument, valueTypeOf } from '../../kernel.ts';
-import type { CudaArgument, CudaDevice, CudaLaunch, CudaStep } from '../../launch.ts';
+import { type CudaArgument, type CudaDevice, type CudaLaunch, type CudaStep, workspaceOf } from '../../launch.ts';
 import { Tensor } from '../../tensor.ts';
 import type { FunctionLoader, LoadedFunction } from './functions.ts';
 import type { Products } from './products.ts';
@@ -47,13 +47,15 @@ export function createLauncher(parts: LauncherParts): Launcher {
   return (kernel, values) => {
     const valueType = valueTypeOf(kernel, values, 'f32') as CudaDataType;
     const steps = kernel.cuda?.(device, ...values) ?? defaultPlan(kernel, values, device);
-    const bytes = steps.reduce((most, step) => Math.max(most, ('workspace' in step && step.workspace) || 0), 0);
+    const bytes = workspaceOf(steps);
     // given back at once: whoever gets it next writes to it on the same stream, after these steps
     const block = bytes > 0 ? memory.allocate(bytes, 'workspace') : undefined;
     try {
       for (const step of steps) {
-        if ('product' in step) products.run(step.product);
-        else if ('fill' in step) step.fill.fill(step.value);
+        if ('product' in step) {
+          const { bias } = step.product;
+          if (!products.run(step.product) && bias) launch(bias.addBias, valueType, block?.address ?? 0n);
+        } else if ('fill' in step) step.fill.fill(step.value);
         else launch(step, valueType, block?.address ?? 0n);
       }
       if (synchronous) driver.cuStreamSynchronize(stream);
