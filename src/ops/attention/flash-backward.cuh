@@ -49,18 +49,14 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
   queries.template bring<rows, padded, false>(queryTile, firstQuery);
   upstream.template bring<rows, padded, false>(upstreamTile, firstQuery);
   bring(0, 0);
-  float sums[rowTiles][padded / 8][4], logSum[rowTiles][2], delta[rowTiles][2];
-  int firstKey[rowTiles][2];
+  // Of each query: logSumExp, Δ. Here and not in registers, which are what there is least of.
+  __shared__ float statistics[2][rows];
+  for (int row = threadIdx.x; row < rows; row += flashThreads) {
+    statistics[0][row] = logSumOf(problem, data, at, firstQuery + row);
+    statistics[1][row] = deltaOf(problem, data, at, firstQuery + row);
+  }
+  float sums[rowTiles][padded / 8][4];
   clear(sums);
-#pragma unroll
-  for (int i = 0; i < rowTiles; ++i)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = query + 16 * i + 8 * half;
-      logSum[i][half] = logSumOf(problem, data, at, row);
-      delta[i][half] = deltaOf(problem, data, at, row);
-      firstKey[i][half] = problem.firstVisible(at.batch, row);
-    }
 
   const float scale = problem.scale * log2e;
   for (int key = 0, stage = 0; key < end; key += keyStep, stage ^= 1) {
@@ -81,15 +77,20 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
         const int row = query + 16 * i + 8 * half, ownKey = key + lane % 4 * 8;
         Philox draws = {};
         if (problem.dropout.threshold != 0) draws = problem.draws(at.batch, at.head, row, ownKey);
-        const int endKey = problem.endVisible(row);
+        const float logSum = statistics[0][row - firstQuery], delta = statistics[1][row - firstQuery];
+        int firstKey = 0, endKey = 0;
+        if (masked) {
+          firstKey = problem.firstVisible(at.batch, row);
+          endKey = problem.endVisible(row);
+        }
 #pragma unroll
         for (int e = 0; e < 8; ++e) {
           const float score = scores[i][e / 2][2 * half + e % 2];
           float& gradient = gradients[i][e / 2][2 * half + e % 2];
-          float probability = exp2Fast(score * scale - logSum[i][half]);
-          if (masked && (ownKey + e < firstKey[i][half] || ownKey + e >= endKey)) probability = 0.0f;
+          float probability = exp2Fast(score * scale - logSum);
+          if (masked && (ownKey + e < firstKey || ownKey + e >= endKey)) probability = 0.0f;
           const float share = kept(problem.dropout, draws, e) ? problem.dropout.scale : 0.0f;
-          gradient = probability * (share * gradient - delta[i][half]);
+          gradient = probability * (share * gradient - delta);
         }
       }
     addSumsTimesRows<rowTiles, columnTiles, padded>(sums, gradients, keyTile);

@@ -27,23 +27,28 @@ struct Rows {
         width(static_cast<int>(columns)),
         packed(aligned(from) && (rowStride | columns) % 8 == 0) {}
 
-  // Brings rows [begin, begin + rows) to a tile, by asynchronous copies where possible; key order where `spreading`.
+  // Brings rows [begin, begin + rows) to a tile, by asynchronous copies where possible; in the order of `spread` where `spreading`.
+  // Four threads take 64 bytes of a row, so that a thread's copies differ by constants and a multiple of the stride.
   template <int rows, int padded, bool spreading>
   __device__ __forceinline__ void bring(Value* tile, int begin) const {
-    constexpr int groups = padded / 8;
+    static_assert(rows % 32 == 0 && padded % 32 == 0, "what 128 threads take at once");
+    const int row = threadIdx.x / 4, column = threadIdx.x % 4 * 8;
+    const Value* from = first + (begin + row) * stride + column;
+    Value* to = tile + (spreading ? spread(row) : row) * pitchOf<padded> + column;
 #pragma unroll
-    for (int index = threadIdx.x; index < rows * groups; index += flashThreads) {
-      const int row = index / groups, column = index % groups * 8;
-      const bool there = begin + row < count && column < width;
-      const Value* from = first + (there ? (begin + row) * stride + column : 0);
-      Value* to = tile + (spreading ? spread(row) : row) * pitchOf<padded> + column;
-      if (packed) {
-        copyAsync(to, from, there);
-      } else {
+    for (int i = 0; i < rows; i += 32)
 #pragma unroll
-        for (int e = 0; e < 8; ++e) to[e] = there && column + e < width ? from[e] : fromFloat<Value>(0.0f);
+      for (int c = 0; c < padded; c += 32) {
+        const Value* source = from + i * stride + c;
+        Value* target = to + i * pitchOf<padded> + c;
+        const bool there = begin + row + i < count && column + c < width;
+        if (packed) {
+          copyAsync(target, there ? source : first, there);
+        } else {
+#pragma unroll
+          for (int e = 0; e < 8; ++e) target[e] = there && column + c + e < width ? source[e] : fromFloat<Value>(0.0f);
+        }
       }
-    }
   }
 };
 
