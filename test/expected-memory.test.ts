@@ -2,8 +2,10 @@
 
 import { beforeAll, describe, expect, it } from 'vitest';
 import { launch } from '../src/comm/launch.ts';
+import { selfCommunicator } from '../src/comm/self.ts';
 import { noCpuEngine } from './support/engines.ts';
-import type { PeaksFound } from './support/ranks/expected-memory.rank.ts';
+import { describeOnGpus } from './support/gpus.ts';
+import trainAndCount, { type PeaksFound } from './support/ranks/expected-memory.rank.ts';
 import type { RunOptions } from './support/tiny-run.ts';
 
 /** Three updates of two micro-batches on each data rank, with evaluation. */
@@ -50,5 +52,15 @@ describe.skipIf(noCpuEngine).each([
       // a reduction of the loss between threads lists their addresses beside the loss's own workspace: a block of 512 bytes
       expect(tensor > 1 ? [0, 512] : [0]).toContain(borrowed);
     }
+  });
+});
+
+describeOnGpus('a rank', () => {
+  // what kernels borrow there depends on the GPU, and is counted too
+  it.each(['documents apart', 'bf16 with full recomputation'])('%s', { timeout: 300_000 }, async (name) => {
+    const options: RunOptions = { ...shared, ...runs[name], trainIters: 1, evalInterval: 1, device: 'cuda' };
+    const [found] = await trainAndCount(selfCommunicator(), [options], { stopRequested: false });
+    expect(found?.measured.byKind.workspace).toBeGreaterThan(0);
+    expect(found?.measured).toEqual(found?.expected);
   });
 });

@@ -128,7 +128,7 @@ export const pretrainGptSchema = z.object({
   memoryLimit: flag(z.string().optional(), {
     group: 'Memory',
     value: 'SIZE',
-    help: 'memory that the run may take on each machine, all its ranks there together, as 12GiB or 12GB; for --micro-batch-size auto',
+    help: 'memory that the run may take on each machine (or each GPU), all its ranks there together, as 12GiB or 12GB; for --micro-batch-size auto',
     default: 'what is available when the run begins',
   }),
 

@@ -24,6 +24,8 @@ export interface BlockSource {
   release(block: Block): void;
   /** Words for what there is, in messages that there is no more. */
   words?(): string;
+  /** Bytes that it can still give, where it has memory of its own. */
+  available?(): number;
 }
 
 export interface MemoryCount {
@@ -111,6 +113,11 @@ export class CachingAllocator implements Disposable {
   /** Bytes taken from the system: in use or kept for reuse. */
   get held(): number {
     return this.#held;
+  }
+
+  /** Bytes that can still be taken, where the engine has memory of its own; undefined where it shares the machine's. */
+  get available(): number | undefined {
+    return this.#source.available?.();
   }
 
   /** Starts a new measurement of the peaks. */

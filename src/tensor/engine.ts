@@ -3,6 +3,7 @@
 import type { CachingAllocator } from './allocator.ts';
 import type { DType } from './dtype.ts';
 import type { Kernel, KernelArgument } from './kernel.ts';
+import type { CudaDevice } from './launch.ts';
 import type { Observer } from './observer.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -79,6 +80,8 @@ export interface Backend extends Disposable {
   readonly threads: number;
   /** Undefined where tensors lie in memory that JavaScript sees. */
   readonly device?: DeviceMemory;
+  /** The GPU that it runs on: its number on this machine, and what launches depend on. */
+  readonly gpu?: { readonly number: number; readonly device: CudaDevice };
   run(kernel: Kernel, values: readonly KernelArgument[]): void;
 }
 

@@ -11,7 +11,9 @@ import { AdamW } from '../optim/adamw.ts';
 import type { RankGrid } from '../parallel/grid.ts';
 import { type CachingAllocator, type MemoryKind, memoryKinds } from '../tensor/allocator.ts';
 import type { DType } from '../tensor/dtype.ts';
+import type { Engine } from '../tensor/engine.ts';
 import { createMetaEngine } from '../tensor/engines/meta.ts';
+import type { CudaDevice } from '../tensor/launch.ts';
 import { gptLossSum } from './gpt-loss.ts';
 import { formatOf } from './precision.ts';
 import { shareBatches } from './shared-batches.ts';
@@ -31,14 +33,22 @@ export interface MemoryPlan {
   readonly recomputation?: Recomputation | undefined;
   /** Whether batches say which document each token belongs to: `--reset-attention-mask`. */
   readonly resetAttentionMask?: boolean | undefined;
+  /** The GPU that it runs on; the cpu engine where not given. */
+  readonly gpu?: CudaDevice | undefined;
 }
 
 /** The plan of a run's rank. */
-export function memoryPlanOf(config: SizedGptConfig, model: GptConfig, { tensor, data }: RankGrid): MemoryPlan {
+export function memoryPlanOf(
+  config: SizedGptConfig,
+  model: GptConfig,
+  { tensor, data }: RankGrid,
+  engine: Engine,
+): MemoryPlan {
   const { microBatchSize, seqLength, resetAttentionMask } = config;
   return {
     ...{ model, tensorParallelSize: tensor.size, dataParallelSize: data.size, microBatchSize, seqLength },
     ...{ computeType: formatOf(config).computeType, recomputation: recomputationOf(config), resetAttentionMask },
+    gpu: engine.backend.gpu?.device,
   };
 }
 
@@ -70,7 +80,7 @@ export function peakOf(memory: CachingAllocator): PeakMemory {
  */
 export function expectedPeak(plan: MemoryPlan): PeakMemory {
   const { tensorParallelSize, dataParallelSize, computeType, recomputation } = plan;
-  using engine = createMetaEngine();
+  using engine = createMetaEngine(plan);
   const grid: RankGrid = {
     world: simulatedCommunicator(0, tensorParallelSize * dataParallelSize, 'world'),
     tensor: simulatedCommunicator(0, tensorParallelSize, 'tensor group'),

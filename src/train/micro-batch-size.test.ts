@@ -28,13 +28,19 @@ const gridOf = (tensor: number, data: number): RankGrid => ({
   data: simulatedCommunicator(0, data, 'data group'),
 });
 
+/** A reference engine, whose memory is counted like the cpu engine's. */
+const engine = createReferenceEngine();
+
 /** What a micro-batch of this size takes. */
 function need(config: PretrainGptConfig, grid: RankGrid, microBatchSize: number): number {
-  return expectedPeak(memoryPlanOf({ ...config, microBatchSize }, modelOfRun(config, 30000), grid)).held + reserveBytes;
+  return (
+    expectedPeak(memoryPlanOf({ ...config, microBatchSize }, modelOfRun(config, 30000), grid, engine)).held +
+    reserveBytes
+  );
 }
 
 const choose = (config: PretrainGptConfig, grid: RankGrid, bytes: number) =>
-  chooseMicroBatchSize(config, modelOfRun(config, 30000), grid, bytes);
+  chooseMicroBatchSize(config, modelOfRun(config, 30000), grid, engine, bytes);
 
 describe('the micro-batch size that fits', () => {
   const config = configOf('--global-batch-size', '24');
@@ -94,8 +100,8 @@ describe('memory for not even one sample', () => {
     const full = need(configOf('--global-batch-size', '24', '--recompute-granularity', 'full'), grid, 1);
     const bf16 = need(configOf('--global-batch-size', '24', '--bf16'), grid, 1);
     const remedy = expect.stringContaining(
-      `with --recompute-granularity full ${mebibytes(full)}; with --bf16 ${mebibytes(bf16)}; ` +
-        `with --tensor-model-parallel-size 2, on each rank, ${mebibytes(need(config, gridOf(2, 1), 1))}; with all of them `,
+      `It would take ${mebibytes(full)} with --recompute-granularity full; ${mebibytes(bf16)} with --bf16; ` +
+        `${mebibytes(need(config, gridOf(2, 1), 1))} with --tensor-model-parallel-size 2 (on each rank); `,
     );
     expect(refused).toThrow(expect.objectContaining({ remedy }));
   });
@@ -112,7 +118,6 @@ describe('memory for each rank', () => {
   const config = configOf('--global-batch-size', '24', '--memory-limit', '12GiB');
 
   it('is the machine’s, shared by its ranks', () => {
-    using engine = createReferenceEngine();
     expect(memoryForEachRank(config, gridOf(1, 1), engine)).toBe(12 * 2 ** 30);
     expect(memoryForEachRank(config, gridOf(2, 2), engine)).toBe(3 * 2 ** 30);
     const free = memoryForEachRank(configOf('--global-batch-size', '24'), gridOf(1, 1), engine);
@@ -120,11 +125,10 @@ describe('memory for each rank', () => {
   });
 
   it('is that of the rank with least, the same on all', () => {
-    using engine = createReferenceEngine();
     const hosts = [
-      { host: 'a', bytes: 8e9 },
-      { host: 'a', bytes: 7e9 },
-      { host: 'b', bytes: 5e9 },
+      { place: 'a', bytes: 8e9 },
+      { place: 'a', bytes: 7e9 },
+      { place: 'b', bytes: 5e9 },
     ];
     const world = { ...simulatedCommunicator(0, 3, 'world'), exchange: <Value>(): Value[] => hosts as Value[] };
     expect(memoryForEachRank(config, { ...gridOf(1, 3), world }, engine)).toBe(3.5e9);

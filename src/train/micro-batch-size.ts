@@ -16,19 +16,14 @@ export const reserveBytes = 256 * 2 ** 20;
 const inBytes = (bytes: number): string => formatBytes(bytes, { binary: true });
 
 /**
- * Bytes that each rank may take: the ranks of a machine share what it has, and the rank with least decides for all. Collective;
- * call it before anything large is allocated.
- *
- * @throws UsageError on a GPU where no limit is given: this machine's memory says nothing of it.
+ * Bytes that each rank may take: the ranks of a machine, or of a GPU, share what it has, and the rank with least decides for all.
+ * Collective; call it before anything large is allocated.
  */
 export function memoryForEachRank({ memoryLimit }: PretrainGptConfig, { world }: RankGrid, engine: Engine): number {
-  if (memoryLimit === undefined && engine.name === 'cuda') {
-    throw new UsageError('--micro-batch-size auto needs --memory-limit on a GPU', {
-      remedy: 'Add --memory-limit with what the GPU has left, for example --memory-limit 70GiB.',
-    });
-  }
-  const all = world.exchange({ host: hostname(), bytes: memoryLimit ?? availableMemory() });
-  return Math.min(...all.map(({ host, bytes }) => bytes / all.filter((other) => other.host === host).length));
+  const { gpu } = engine.backend;
+  const place = gpu ? `${hostname()} GPU ${gpu.number}` : hostname();
+  const all = world.exchange({ place, bytes: memoryLimit ?? engine.memory.available ?? availableMemory() });
+  return Math.min(...all.map(({ place, bytes }) => bytes / all.filter((other) => other.place === place).length));
 }
 
 export interface MicroBatchChoice {
@@ -48,6 +43,7 @@ export function chooseMicroBatchSize(
   config: PretrainGptConfig,
   model: GptConfig,
   grid: RankGrid,
+  engine: Engine,
   bytes: number,
 ): MicroBatchChoice {
   const samples = config.globalBatchSize / grid.data.size;
@@ -55,7 +51,7 @@ export function chooseMicroBatchSize(
   let best: { readonly size: number; readonly need: number } | undefined;
   for (let size = 1; size <= samples; size++) {
     if (samples % size !== 0) continue;
-    const plan = memoryPlanOf({ ...config, microBatchSize: size }, model, grid);
+    const plan = memoryPlanOf({ ...config, microBatchSize: size }, model, grid, engine);
     const need = needOf(plan);
     if (need <= bytes) best = { size, need };
     else if (best) return choice(best, there, `${size} would need ${inBytes(need)}`);
@@ -81,10 +77,10 @@ function tooLittle(plan: MemoryPlan, need: number, there: string): EngineError {
   const ways = waysOut(plan);
   const all = Object.assign({}, plan, ...ways.map(({ change }) => change)) as MemoryPlan;
   const tried = [
-    ...ways.map(({ words, change }) => `${words} ${inBytes(needOf({ ...plan, ...change }))}`),
-    ...(ways.length > 1 ? [`all of them ${inBytes(needOf(all))}`] : []),
+    ...ways.map(({ words, change }) => `${inBytes(needOf({ ...plan, ...change }))} with ${words}`),
+    ...(ways.length > 1 ? [`${inBytes(needOf(all))} with all of them`] : []),
   ];
-  const instead = tried.length > 0 ? `It would take, with ${tried.join('; with ')}. ` : '';
+  const instead = tried.length > 0 ? `It would take ${tried.join('; ')}. ` : '';
   return new EngineError(`one sample at a time takes ${inBytes(need)}, and there are ${there}`, {
     remedy: `${instead}Or use a smaller model or --seq-length, or make room.`,
   });
@@ -105,7 +101,7 @@ function waysOut({ model, recomputation, computeType, tensorParallelSize }: Memo
   if (computeType === undefined) ways.push({ words: '--bf16', change: { computeType: 'bf16' } });
   const ranks = 2 * tensorParallelSize;
   if (model.numAttentionHeads % ranks === 0 && model.ffnHiddenSize % ranks === 0) {
-    const words = `--tensor-model-parallel-size ${ranks}, on each rank,`;
+    const words = `--tensor-model-parallel-size ${ranks} (on each rank)`;
     ways.push({ words, change: { tensorParallelSize: ranks } });
   }
   return ways;

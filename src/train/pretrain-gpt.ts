@@ -123,7 +123,13 @@ function sizedConfig(
   notify: (message: string) => void,
 ): SizedGptConfig {
   if (isSized(given)) return given;
-  const { microBatchSize, words } = chooseMicroBatchSize(given, model, grid, memoryForEachRank(given, grid, engine));
+  const { microBatchSize, words } = chooseMicroBatchSize(
+    given,
+    model,
+    grid,
+    engine,
+    memoryForEachRank(given, grid, engine),
+  );
   notify(words);
   return { ...given, microBatchSize };
 }
@@ -177,7 +183,7 @@ function openReport(
   report.note(`engine: ${engine.backend.description}; ${precisionWords(precisionOf(config))}`);
   const size = `${formatInteger(parameterCount)} parameters, vocabulary ${formatInteger(modelConfig.vocabSize)}`;
   report.note(`model: ${size}`);
-  report.note(expectedMemory(expectedPeak(memoryPlanOf(config, modelConfig, grid)), model, grid));
+  report.note(expectedMemory(expectedPeak(memoryPlanOf(config, modelConfig, grid, engine)), model, grid));
   if (iteration > 0) report.note(`going on after iteration ${iteration}`);
   return report;
 }

@@ -87,6 +87,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
     description: describe(description, cublasLt.version),
     threads: 1,
     device: staged,
+    gpu: { number: device, device: description },
     run: createLauncher({ driver, stream, device: description, functions, products, memory, synchronous }),
     [Symbol.dispose]: () => {
       staged.synchronize();

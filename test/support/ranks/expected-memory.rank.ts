@@ -43,7 +43,7 @@ const rank: RankFunction<readonly RunOptions[], PeaksFound[]> = async (world, ru
     model.parameters[Symbol.dispose]();
     found.push({
       measured: peakOf(engine.memory),
-      expected: expectedPeak(memoryPlanOf(config, modelConfig, grid)),
+      expected: expectedPeak(memoryPlanOf(config, modelConfig, grid, engine)),
     });
   }
   return found;

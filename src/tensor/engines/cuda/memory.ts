@@ -21,6 +21,10 @@ export function deviceBlocks(driver: CudaDriver, deviceName: string): BlockSourc
       return { buffer: undefined, byteOffset: 0, address: out.pointer, capacity: bytes };
     },
     release: (block: Block) => driver.cuMemFree_v2(block.address),
+    available() {
+      driver.cuMemGetInfo_v2(out.place, total.place);
+      return out.size;
+    },
     words() {
       driver.cuMemGetInfo_v2(out.place, total.place);
       return `${deviceName}: ${formatBytes(out.size)} of ${formatBytes(total.size)} free`;
