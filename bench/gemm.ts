@@ -1,4 +1,7 @@
-/** Our float32 matrix products (engine, checks and FFI included) against oneDNN called directly, taking turns. */
+/**
+ * Our matrix products (engine, checks and FFI included): float32 against oneDNN called directly, bf16 against PyTorch, taking
+ * turns.
+ */
 
 import { loadavg } from 'node:os';
 import { EngineError } from '../src/base/errors.ts';
@@ -8,6 +11,7 @@ import { matrixProduct } from '../src/ops/matmul/kernels.ts';
 import type { Engine } from '../src/tensor/engine.ts';
 import { createCpuEngine } from '../src/tensor/engines/cpu.ts';
 import { Tensor } from '../src/tensor/tensor.ts';
+import { bf16Products } from './gemm-bf16.ts';
 import { benchmarkOptions, median, report, timed } from './measure.ts';
 
 /** Products of a GPT-2 124M step at 2048 tokens: m, n, k, and which operands are transposed. */
@@ -23,7 +27,15 @@ const shapes: readonly (readonly [string, number, number, number, 0 | 1, 0 | 1])
 ];
 
 export async function gemmBenchmark(args: readonly string[]): Promise<void> {
-  const options = benchmarkOptions(args, { threads: '2', rounds: '7', repeats: '3' });
+  const options = benchmarkOptions(args, { type: 'all', threads: '2', rounds: '7', repeats: '3', tokens: '4096' });
+  if (options.type !== 'bf16') await floatProducts(options);
+  if (options.type === 'f32') return;
+  const { threads, rounds, tokens } = options;
+  const result = await bf16Products({ threads: Number(threads), rounds: Number(rounds), tokens: Number(tokens) });
+  report('gemm-bf16', { ...result, load: loadavg(), options });
+}
+
+async function floatProducts(options: Readonly<Record<'threads' | 'rounds' | 'repeats', string>>): Promise<void> {
   const [threads, rounds, repeats] = [options.threads, options.rounds, options.repeats].map(Number) as [
     number,
     number,

@@ -11,7 +11,7 @@ import { trainBenchmark } from './train.ts';
 
 const benchmarks: Record<string, { readonly help: string; readonly run: (args: readonly string[]) => Promise<void> }> =
   {
-    gemm: { help: 'our matrix products against oneDNN called directly', run: gemmBenchmark },
+    gemm: { help: "our matrix products against oneDNN and PyTorch's", run: gemmBenchmark },
     ops: { help: "each operator's share of a training step and of this machine's limits", run: opsBenchmark },
     parity: { help: 'how far the results of all layouts are apart, on threads and under MPI', run: parityBenchmark },
     precision: { help: 'losses in float32, bf16 and fp16 on real text, as JSON and SVG', run: precisionBenchmark },
