@@ -1,22 +1,25 @@
-#include "elements.h"
 #include "gelu.h"
 #include "parallel.h"
+#include "vectors.h"
 
 template <int form, class T>
-static void forward(const Context* context, const T* __restrict x, T* __restrict y, int64_t size) {
+static void forward(const Context* context, const T* x, T* y, int64_t size) {
   parallelFor(context, size, 16384, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) y[i] = static_cast<T>(geluOf<form>(x[i]));
+    for (int64_t i = begin; i < end; i += lanes) {
+      const int count = static_cast<int>(std::min<int64_t>(lanes, end - i));
+      storeFirst(y + i, geluOf<form>(loadFirst(x + i, count)), count);
+    }
   });
 }
 
 template <int form, class T>
 static void backward(const Context* context, const T* dy, const T* x, T* dx, int64_t size, bool accumulate) {
   parallelFor(context, size, 16384, [&](int64_t begin, int64_t end, int) {
-    const auto gradient = [=](int64_t i) { return static_cast<float>(dy[i]) * geluSlope<form>(x[i]); };
-    if (accumulate) {
-      for (int64_t i = begin; i < end; ++i) dx[i] = static_cast<T>(static_cast<float>(dx[i]) + gradient(i));
-    } else {
-      for (int64_t i = begin; i < end; ++i) dx[i] = static_cast<T>(gradient(i));
+    for (int64_t i = begin; i < end; i += lanes) {
+      const int count = static_cast<int>(std::min<int64_t>(lanes, end - i));
+      Vector gradient = loadFirst(dy + i, count) * geluSlope<form>(loadFirst(x + i, count));
+      if (accumulate) gradient += loadFirst(dx + i, count);
+      storeFirst(dx + i, gradient, count);
     }
   });
 }

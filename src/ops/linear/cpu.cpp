@@ -1,8 +1,8 @@
-#include "elements.h"
 #include "gelu.h"
 #include "gemm.h"
 #include "parallel.h"
 #include "reduce.h"
+#include "vectors.h"
 
 static int64_t grainOf(int64_t width) { return 1 + 16384 / (width + 1); }
 
@@ -28,9 +28,12 @@ template <int form, class T>
 static void biasGelu(const Context* context, const T* u, const float* bias, T* y, int64_t rows, int64_t width) {
   parallelFor(context, rows, grainOf(width), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
-      const T* __restrict in = u + row * width;
-      T* __restrict out = y + row * width;
-      for (int64_t i = 0; i < width; ++i) out[i] = static_cast<T>(geluOf<form>(in[i] + bias[i]));
+      const T* in = u + row * width;
+      T* out = y + row * width;
+      for (int64_t i = 0; i < width; i += lanes) {
+        const int count = static_cast<int>(std::min<int64_t>(lanes, width - i));
+        storeFirst(out + i, geluOf<form>(loadFirst(in + i, count) + loadFirst(bias + i, count)), count);
+      }
     }
   });
 }
@@ -54,11 +57,12 @@ static void biasGeluSlopes(const Context* context, const T* dy, const T* u, cons
         const T* upstream = dy + row * width;
         const T* in = u + row * width;
         T* out = du + row * width;
-#pragma GCC ivdep
-        for (int64_t i = 0; i < width; ++i) {
-          const float value = upstream[i] * geluSlope<form>(in[i] + bias[i]);
-          out[i] = static_cast<T>(value);
-          sum[i] += value;
+        for (int64_t i = 0; i < width; i += lanes) {
+          const int count = static_cast<int>(std::min<int64_t>(lanes, width - i));
+          const Vector slope = geluSlope<form>(loadFirst(in + i, count) + loadFirst(bias + i, count));
+          const Vector gradient = loadFirst(upstream + i, count) * slope;
+          storeFirst(out + i, gradient, count);
+          storeFirst(sum + i, loadFirst(sum + i, count) + gradient, count);
         }
       }
     }

@@ -1,19 +1,41 @@
 // GELU and its derivative in both forms; see ops/gelu/kernels.ts for the formulas.
 #pragma once
-#include "math.h"
+#include "tile-math.h"
 
 enum GeluForm { geluErf = 1, geluTanh = 2 };
 
-template <int form>
-inline float geluOf(float x) {
-  if (form == geluErf) return 0.5f * x * (1.0f + fastErf(x * 0.70710678118654752f));
-  return 0.5f * x * (1.0f + fastTanh(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+ALWAYS_INLINE Vector magnitudeOf(Vector x) { return x < 0.0f ? -x : x; }
+
+// Φ(x) where power = exp(−x²/2): the tail beyond |x| by Abramowitz & Stegun 7.1.26, absolute error below 1e-7.
+ALWAYS_INLINE Vector normalCdf(Vector x, Vector power) {
+  const Vector t = 1.0f / (1.0f + 0.23164189f * magnitudeOf(x));  // 0.3275911/√2
+  Vector p = t * 0.5307027145f - 0.7265760135f;                   // half of their coefficients
+  p = p * t + 0.7107068705f;
+  p = p * t - 0.142248368f;
+  p = p * t + 0.127414796f;
+  const Vector tail = p * t * power;
+  return x < 0.0f ? tail : 1.0f - tail;
+}
+
+// tanh of what the approximate form takes it of, from one exponential; absolute error below 2e-7.
+ALWAYS_INLINE Vector geluTanhOf(Vector x) {
+  const Vector y = 0.79788456080286536f * (x + 0.044715f * x * x * x);
+  const Vector e = expVector(-2.0f * magnitudeOf(y)), t = (1.0f - e) / (1.0f + e);
+  return y < 0.0f ? -t : t;
 }
 
 template <int form>
-inline float geluSlope(float x) {
-  if (form == geluErf)
-    return 0.5f * (1.0f + fastErf(x * 0.70710678118654752f)) + x * fastExp(-0.5f * x * x) * 0.39894228040143268f;
-  const float t = fastTanh(0.79788456080286536f * (x + 0.044715f * x * x * x));
+ALWAYS_INLINE Vector geluOf(Vector x) {
+  if (form == geluErf) return x * normalCdf(x, expVector(-0.5f * x * x));
+  return 0.5f * x * (1.0f + geluTanhOf(x));
+}
+
+template <int form>
+ALWAYS_INLINE Vector geluSlope(Vector x) {
+  if (form == geluErf) {
+    const Vector power = expVector(-0.5f * x * x);
+    return normalCdf(x, power) + x * power * 0.39894228040143268f;
+  }
+  const Vector t = geluTanhOf(x);
   return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.79788456080286536f * (1.0f + 0.134145f * x * x);
 }

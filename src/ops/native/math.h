@@ -22,30 +22,3 @@ inline float fastExp(float x) {
   std::memcpy(&power, &bits, 4);
   return x < -87.3f ? 0.0f : p * power;
 }
-
-// tanh x from one exponential; absolute error below 2e-7.
-inline float fastTanh(float x) {
-  const float magnitude = x < 0 ? -x : x;
-  const float e = fastExp(-2.0f * magnitude);
-  const float t = (1.0f - e) / (1.0f + e);
-  return x < 0 ? -t : t;
-}
-
-// erf x as a rational function on [−4, 4] (coefficients: Eigen's float erf), ±1 outside; absolute error below 2e-7.
-inline float fastErf(float x) {
-  const float c = x < -4.0f ? -4.0f : (x > 4.0f ? 4.0f : x);
-  const float s = c * c;
-  float p = -2.72614225801306e-10f;
-  p = p * s + 2.77068142495902e-08f;
-  p = p * s + -2.10102402082508e-06f;
-  p = p * s + -5.69250639462346e-05f;
-  p = p * s + -7.34990630326855e-04f;
-  p = p * s + -2.95459980854025e-03f;
-  p = p * s + -1.60960333262415e-02f;
-  float q = -1.45660718464996e-05f;
-  q = q * s + -2.13374055278905e-04f;
-  q = q * s + -1.68282697438203e-03f;
-  q = q * s + -7.37332916720468e-03f;
-  q = q * s + -1.42647390514189e-02f;
-  return c * p / q;
-}

@@ -5,6 +5,18 @@
 constexpr float negativeInfinity = -__builtin_inff();
 constexpr float log2e = 1.44269504088896341f, ln2 = 0.69314718055994531f;
 
+// The same number, about which the compiler knows nothing: -fassociative-math cannot rearrange sums across it.
+ALWAYS_INLINE Vector opaque(Vector x) {
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(x));
+#elif defined(__x86_64__)
+  __asm__("" : "+x"(x));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(x));
+#endif
+  return x;
+}
+
 ALWAYS_INLINE Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 
 // 2ⁿ⁺ʳ with n = biased − 127 ≥ −126 and |r| ≤ ½ (about): a degree-6 polynomial in r, fitted for the smallest relative error,
@@ -33,10 +45,7 @@ ALWAYS_INLINE Vector expVector(Vector x) {
   const Vector lowest = broadcast(-87.3f), clamped = x < lowest ? lowest : x;
   const IntVector biased = __builtin_convertvector(clamped * log2e + 127.5f, IntVector);
   const Vector n = __builtin_convertvector(biased, Vector) - 127.0f;
-  Vector r;
-#pragma GCC unroll 16
-  for (int i = 0; i < lanes; ++i)  // fma keeps the two parts of ln 2 apart, which -fassociative-math would merge
-    r[i] = __builtin_fmaf(n[i], 2.12194440e-4f, __builtin_fmaf(n[i], -0.693359375f, clamped[i]));
-  const Vector power = powerOfTwo(biased, r * log2e);
+  const Vector most = opaque(clamped - n * 0.693359375f);
+  const Vector power = powerOfTwo(biased, (most + n * 2.12194440e-4f) * log2e);
   return x < lowest ? Vector{} : power;
 }

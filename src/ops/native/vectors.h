@@ -53,6 +53,15 @@ ALWAYS_INLINE void forEachVector(const T* from, int64_t size, float padding, con
   body(load(rest), i, static_cast<int>(size - i));
 }
 
+// The first `count` lanes; the rest are 0.
+template <class T>
+ALWAYS_INLINE Vector loadFirst(const T* from, int count) {
+  if (count == lanes) return loadValues(from);
+  Vector x{};
+  for (int i = 0; i < count; ++i) x[i] = from[i];
+  return x;
+}
+
 // Stores the first `count` lanes.
 template <class T>
 ALWAYS_INLINE void storeFirst(T* to, Vector x, int count) {
