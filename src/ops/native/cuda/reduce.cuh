@@ -8,8 +8,8 @@ struct Sum {
     return a + b;
   }
 };
-struct Largest {  // a NaN loses every comparison
-  __device__ __forceinline__ float operator()(float a, float b) const { return b > a ? b : a; }
+struct Largest {  // of a number and NaN, the number
+  __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
 // All 32 lanes get the result.
