@@ -11,7 +11,8 @@ class RowsAhead {
   template <class T>
   void add(const T* from, int64_t stride, int64_t count, int64_t width) {
     step_ = 1 + 767 / count;
-    matrices_[matrixCount_++] = {reinterpret_cast<const char*>(from), stride * int64_t{sizeof(T)}, count, width * int64_t{sizeof(T)}};
+    constexpr int64_t size = sizeof(T);
+    matrices_[matrixCount_++] = {reinterpret_cast<const char*>(from), stride * size, count, width * size};
   }
 
   // Asks for the next row, or rows where a head is done in few steps, of all matrices. Called for each group of keys × panel of

@@ -71,8 +71,8 @@ ALWAYS_INLINE void drawWords(const RoundKeys& keys, uint64_t sample, uint64_t bl
 
 // The draws of queries i … i + lanes − 1 for keys key … key + 7, key a multiple of 8; see drawWords.
 ALWAYS_INLINE void drawKeys(const Attention& problem, int64_t b, int64_t h, int64_t i, int64_t key, UintVector (&words)[4]) {
-  drawWords(problem.roundKeys, problem.firstSample + static_cast<uint64_t>(b), problem.drawBlock(h, i) + static_cast<uint64_t>(key / 8),
-            static_cast<uint64_t>((problem.sequence + 7) / 8), words);
+  drawWords(problem.roundKeys, problem.firstSample + static_cast<uint64_t>(b),
+            problem.drawBlock(h, i) + static_cast<uint64_t>(key / 8), static_cast<uint64_t>((problem.sequence + 7) / 8), words);
 }
 
 // kept(r, mask) for r = 0 … 7: which lanes (queries i …) keep their probability of key + r.

@@ -75,7 +75,8 @@ inline void attentionForwardFewQueries(const Context* context, const Attention& 
           std::fill_n(to, problem.width, static_cast<T>(0.0f));
           continue;
         }
-        const float most = scoreKeys(problem, q + problem.queryAt(b, h, i), k + problem.keyAt(b, h, 0), first, first + count, scores);
+        const T* query = q + problem.queryAt(b, h, i);
+        const float most = scoreKeys(problem, query, k + problem.keyAt(b, h, 0), first, first + count, scores);
         const float total = exponentials(scores, count, most);
         std::fill_n(sums, problem.width, 0.0f);
         for (int64_t j = 0; j < count; ++j) {

@@ -49,7 +49,8 @@ inline void packPairRows(const Bf16* from, int64_t stride, int64_t count, int64_
 
 // As addProduct, with a and b of pairs.
 template <int vectors, int aRow, int aDepth>
-ALWAYS_INLINE void addPairProductColumns(int64_t pairs, const Pair* a, const Pair* b, int64_t stride, float* c, const float* rowScale) {
+ALWAYS_INLINE void addPairProductColumns(int64_t pairs, const Pair* a, const Pair* b, int64_t stride, float* c,
+                                         const float* rowScale) {
   Vector sums[pairRows][vectors];
 #pragma GCC unroll 32
   for (int i = 0; i < pairRows; ++i)
@@ -91,7 +92,8 @@ ALWAYS_INLINE void drawPairMasks(const Attention& problem, int64_t b, int64_t h,
   for (int w = 0; w < 4; ++w) kept(w, _mm512_cmpge_epu16_mask(reinterpret_cast<__m512i>(words[w]), threshold));
 }
 
-// Which of a panel's queries i … keep their probabilities of keys [key, key + rows): bit l of kept[r] is query i + l's of key + r.
+// Which of a panel's queries i … keep their probabilities of keys [key, key + rows): bit l of kept[r] is that of query i + l
+// and key + r.
 inline void drawPanelMasks(const Attention& problem, int64_t b, int64_t h, int64_t i, int64_t key, int64_t rows, uint32_t* kept) {
   const __m512i threshold = _mm512_set1_epi32(static_cast<int>(problem.dropout.threshold));
   for (int64_t r = 0; r < rows; r += 8) {

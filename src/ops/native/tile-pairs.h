@@ -20,8 +20,8 @@ ALWAYS_INLINE Vector addPairProducts(Vector sum, __m512i a, __m512i b) {
 
 // sums[i][j] += Σ_k a(i, k) · b(k, j) over `pairs` pairs of the depth; as `multiplyTile`, strides in pairs.
 template <int rows, int vectors, int aRow, int aDepth>
-ALWAYS_INLINE void multiplyPairs(Vector (&sums)[rows][vectors], int64_t pairs, const Pair* __restrict__ a, const Pair* __restrict__ b,
-                                 int64_t bDepth) {
+ALWAYS_INLINE void multiplyPairs(Vector (&sums)[rows][vectors], int64_t pairs, const Pair* __restrict__ a,
+                                 const Pair* __restrict__ b, int64_t bDepth) {
 #pragma GCC unroll 1
   for (int64_t k = 0; k < pairs; ++k) {
     __m512i bs[vectors];
