@@ -1,7 +1,8 @@
 /** The machine itself: system, processor and its units, memory. */
 
 import { readFileSync } from 'node:fs';
-import { arch, availableParallelism, cpus, freemem, release, totalmem, type } from 'node:os';
+import { arch, availableParallelism, cpus, release, totalmem, type } from 'node:os';
+import { availableMemory } from '../../base/memory.ts';
 import type { ProcessorUnit, SystemFindings } from './findings.ts';
 import { outputOf } from './programs.ts';
 
@@ -96,6 +97,6 @@ export async function examineSystem(): Promise<SystemFindings> {
     physicalCores: isMac ? (Number.isFinite(macCores) ? macCores : undefined) : physicalCoresOf(cpuInfo),
     units: unitsOf(flags, arch()),
     memoryBytes: total,
-    availableMemoryBytes: Math.min(total, process.availableMemory() || freemem()),
+    availableMemoryBytes: Math.min(total, availableMemory()),
   };
 }
