@@ -1,6 +1,6 @@
 // Cross-entropy over rows of logits, one block for each row at a time. Forward reads the logits once (the maximum and the sum
 // of powers run along together); backward reads them once and writes the gradient over them. At 51,200 entries in bf16 that is
-// 300 KB for each token, forward and backward.
+// 300 KB for each token, forward and backward; one power each, of which a multiprocessor makes 16 a clock where memory brings 10.
 #include "maths.cuh"
 #include "reduce.cuh"
 

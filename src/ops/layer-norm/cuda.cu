@@ -1,5 +1,8 @@
 // Layer normalization, one block for each row at a time. A row is read from memory once; the second and third look at it find
-// it in the first-level cache (a row of 1536 bf16 numbers is 3 KB, and 8 blocks share an SM).
+// it in the first-level cache (a row of 1536 bf16 numbers is 3 KB, and 8 blocks share a multiprocessor, at 32 registers a thread).
+// Forward moves 2 numbers for each of x, backward 3, and partial sums of at most 512 rows: for 16,384 rows of 1536 in bf16 that is
+// 100 and 150 + 13 MB. Backward has 4 blocks on each of 132 multiprocessors with 6 KB of loads each under way, where the memory of
+// an H200 (21 bytes a clock for each) asks for 17 KB at 800 clocks of latency.
 #include "column-sums.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
