@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { messageOf } from '../src/base/errors.ts';
+import { findFiles } from '../src/ffi/compile.ts';
 import { createCudaEngine } from '../src/tensor/engines/cuda.ts';
 import { gpuBenchmark } from './gpu-train.ts';
 import { benchmarkOptions, report } from './measure.ts';
@@ -36,6 +37,12 @@ interface VitestReport {
   }[];
 }
 
+/** Files with suites that run on a GPU where there is one. */
+const gpuTests = (): string[] =>
+  ['src', 'test']
+    .flatMap((folder) => findFiles(join(root, folder), /\.test\.ts$/))
+    .filter((file) => /describeOn(Engines|Gpus)\(/.test(readFileSync(file, 'utf8')));
+
 /** Runs the tests whose name says that they are on the GPU. */
 async function checkCorrectness(seconds: number): Promise<Outcome> {
   const program = join(root, 'node_modules', 'vitest', 'vitest.mjs');
@@ -44,7 +51,16 @@ async function checkCorrectness(seconds: number): Promise<Outcome> {
   const start = performance.now();
   try {
     const file = join(folder, 'report.json');
-    const words = [program, 'run', '-t', 'on the GPU', '--reporter=json', `--outputFile=${file}`, '--reporter=dot'];
+    const words = [
+      program,
+      'run',
+      ...gpuTests(),
+      '-t',
+      'on the GPU',
+      '--reporter=json',
+      `--outputFile=${file}`,
+      '--reporter=dot',
+    ];
     const child = spawn(process.execPath, words, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
     const timer = setTimeout(() => child.kill(), seconds * 1000);
     await new Promise((resolve) => child.on('close', resolve));
