@@ -5,11 +5,14 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { messageOf } from '../src/base/errors.ts';
 import { findFiles } from '../src/ffi/compile.ts';
+import { describeDevice, openDriver } from '../src/ffi/cuda/driver.ts';
+import { findCuda } from '../src/ffi/cuda/find.ts';
+import { compileKernels } from '../src/tensor/engines/cuda/functions.ts';
 import { createCudaEngine } from '../src/tensor/engines/cuda.ts';
 import { gpuBenchmark } from './gpu-train.ts';
 import { benchmarkOptions, report } from './measure.ts';
@@ -95,8 +98,32 @@ function outputOf(program: string, words: readonly string[]): string | undefined
   }
 }
 
+/** Compiles all kernels in several processes, so that no test waits for a compiler. @returns seconds */
+async function compileFirst(): Promise<number> {
+  const start = performance.now();
+  const parts = Math.min(8, availableParallelism());
+  const codes = await Promise.all(
+    Array.from({ length: parts }, (_, part) => {
+      const words = [fileURLToPath(import.meta.url), '--compile', `${part}/${parts}`];
+      const child = spawn(process.execPath, words, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+      return new Promise<number | null>((resolve) => child.on('close', resolve));
+    }),
+  );
+  if (codes.some((code) => code !== 0)) throw new Error('kernels do not compile');
+  return Math.round((performance.now() - start) / 1000);
+}
+
+function compilePart(text: string): void {
+  const [part = 0, parts = 1] = text.split('/').map(Number);
+  const { driver: driverPath, nvrtc } = findCuda();
+  if (!driverPath || !nvrtc) throw new Error('the CUDA driver or NVRTC is not here');
+  const driver = openDriver(driverPath);
+  const { architecture } = describeDevice(driver, 0);
+  compileKernels({ nvrtc, architecture, notify: say }, part, parts);
+}
+
 const options = benchmarkOptions(process.argv.slice(2), {
-  ...{ tests: '240', only: 'all', peer: 'torch' },
+  ...{ tests: '240', only: 'all', peer: 'torch', compile: '' },
   ...{ models: '1.2b,355m,124m', steps: '12' },
 });
 
@@ -109,12 +136,14 @@ const identity = (): Record<string, unknown> => {
   };
 };
 
-try {
+async function check(): Promise<void> {
   const who = identity();
   say(`GPU: ${who['device']}`);
+  const compileSeconds = await compileFirst();
+  say(`kernels compiled in ${compileSeconds} s`);
   if (options.only !== 'speed') {
     const outcome = await checkCorrectness(Number(options.tests));
-    report('gpu-correctness', { ...who, ...outcome });
+    report('gpu-correctness', { ...who, compileSeconds, ...outcome });
     say(`correctness: ${outcome.passed} passed, ${outcome.failed.length} failed, ${outcome.skipped} skipped`);
     if (outcome.failed.length > 0 || outcome.passed === 0) process.exitCode = 1;
   }
@@ -124,6 +153,11 @@ try {
       report(`gpu-train-${result.model}`, { ...who, ...result });
     }
   }
+}
+
+try {
+  if (options.compile === '') await check();
+  else compilePart(options.compile);
 } catch (error) {
   say(`gpu-check: ${messageOf(error)}`);
   process.exitCode = 1;

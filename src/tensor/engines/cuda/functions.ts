@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { EngineError } from '../../../base/errors.ts';
 import { fileError, temporaryBeside } from '../../../base/files.ts';
 import { cacheFolder, findFiles, withIncludes } from '../../../ffi/compile.ts';
-import type { CudaDataType } from '../../../ffi/cuda/cublas-lt.ts';
+import { type CudaDataType, cudaDataTypes } from '../../../ffi/cuda/cublas-lt.ts';
 import { type CudaDriver, dynamicSharedBytes } from '../../../ffi/cuda/driver.ts';
 import { type Nvrtc, openNvrtc } from '../../../ffi/cuda/nvrtc.ts';
 import { Out } from '../../../ffi/cuda/status.ts';
@@ -15,6 +15,8 @@ import { type CudaParameter, signaturesOf } from './signatures.ts';
 
 /** Every kernel's source; a new operator's `cuda.cu` is found by being there. */
 const operatorsFolder = fileURLToPath(new URL('../../../ops', import.meta.url));
+
+const valueTypes = Object.keys(cudaDataTypes) as CudaDataType[];
 
 /** More dynamic shared memory than this must be asked for. */
 const usualSharedBytes = 48 * 1024;
@@ -58,6 +60,20 @@ export interface FunctionLoaderOptions {
   /** 10 · major + minor of the compute capability. */
   readonly architecture: number;
   readonly notify?: ((message: string) => void) | undefined;
+}
+
+/**
+ * Compiles all kernels for all value types into the cache, before they are needed.
+ *
+ * @param part of `parts` that share the work, in processes of their own
+ */
+export function compileKernels(options: Omit<FunctionLoaderOptions, 'driver'>, part = 0, parts = 1): void {
+  const compile = cubinMaker(options);
+  const files = new Map([...readSources().values()].map(({ file, text }) => [file, text]));
+  const jobs = [...files].flatMap(([file, text]) =>
+    valueTypes.map((valueType) => (): void => void compile(file, text, valueType)),
+  );
+  for (const [index, job] of jobs.entries()) if (index % parts === part) job();
 }
 
 export function createFunctionLoader(options: FunctionLoaderOptions): FunctionLoader {
@@ -116,7 +132,7 @@ export function createFunctionLoader(options: FunctionLoaderOptions): FunctionLo
 type CubinMaker = (file: string, text: string, valueType: CudaDataType) => Uint8Array;
 
 /** Compiles, or takes from the cache. The compiler's library is opened only where something is to be compiled. */
-function cubinMaker({ nvrtc: path, architecture, notify }: FunctionLoaderOptions): CubinMaker {
+function cubinMaker({ nvrtc: path, architecture, notify }: Omit<FunctionLoaderOptions, 'driver'>): CubinMaker {
   let nvrtc: Nvrtc | undefined;
   const { size, mtimeMs } = statSync(path); // another compiler makes other code
   const folders = ['', 'native', 'native/cuda'].map((folder) => join(operatorsFolder, folder));
