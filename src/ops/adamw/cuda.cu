@@ -1,5 +1,5 @@
-// AdamW over a flat buffer: reads 16 bytes and writes 12 for each parameter, and 2 or 4 for its copy; nothing else matters. 1.2 billion
-// parameters with a bf16 copy are 36 GB, 7.5 ms of an H200's memory. 60 registers: 4 blocks with 32 KB of loads each under way.
+// AdamW over a flat buffer: reads 16 bytes and writes 12 for each parameter, and 2 or 4 for its copy; nothing else matters. 1.2
+// billion parameters with a bf16 copy are 36 GB, 7.5 ms of an H200's memory. 60 registers: 4 blocks with 32 KB of loads each under way.
 #include "elements.cuh"
 
 extern "C" __global__ void adamw_step(float* p, const float* gradient, float* m, float* v, Value* copy, Index size,

@@ -77,15 +77,15 @@ extern "C" __global__ void __launch_bounds__(128, 2) attention_forward_128(FORWA
 
 extern "C" __global__ void __launch_bounds__(128, 2) attention_query_gradient_64(QUERY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  flashQueryGradient<64, 2>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+  flashQueryGradient<64, 2, 32>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) attention_query_gradient_96(QUERY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  flashQueryGradient<96, 2>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+  flashQueryGradient<96, 2, 32>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) attention_query_gradient_128(QUERY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  flashQueryGradient<128, 2>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+  flashQueryGradient<128, 2, 32>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
 }
 
 #define KEY_PARAMETERS                                                                                               \

@@ -19,13 +19,15 @@ __device__ __forceinline__ float deltaOf(const Attention& problem, const FlashDa
   return i < problem.queries ? data.delta[problem.statisticAt(at.batch, at.head, i)] : 0.0f;
 }
 
-// dQ of 16 · rowTiles queries for each warp, 32 keys at a time.
+// dQ of 16 · rowTiles queries for each warp, `keyStep` keys at a time.
 //
-// At head width 96 and rowTiles = 2 a warp reads 30 KB of shared memory for 288 products: 240 clocks against some 490. Shared
-// memory: queries and dO 53 KB, two stages of keys and values 27 KB; two blocks in 228 KB.
-template <int padded, int rowTiles>
+// At head width 96, rowTiles = 2 and keyStep = 32 a warp reads 30 KB of shared memory for 144 products of 2048 multiply-adds: 240
+// clocks at 128 bytes, 245 at 1200 multiply-adds (see flash-forward.cuh): both near their limits. keyStep = 64 would read 24 KB, but
+// its scores do not fit the 255 registers beside the sums. Shared memory: queries and dO 53 KB, two stages of keys and values 27 KB;
+// two blocks in 228 KB.
+template <int padded, int rowTiles, int keyStep>
 __device__ __forceinline__ void flashQueryGradient(const Attention& problem, const FlashData& data, Value* dq, bool accumulate) {
-  constexpr int pitch = pitchOf<padded>, warpRows = 16 * rowTiles, rows = 4 * warpRows, keyStep = 32, columnTiles = keyStep / 8;
+  constexpr int pitch = pitchOf<padded>, warpRows = 16 * rowTiles, rows = 4 * warpRows, columnTiles = keyStep / 8;
   constexpr int stageSize = 2 * keyStep * pitch, valuesAt = keyStep * pitch;
   DYNAMIC_SHARED(Value, queryTile);
   Value* upstreamTile = queryTile + rows * pitch;
@@ -74,9 +76,7 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
     for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int row = query + 16 * i + 8 * half, ownKey = key + lane % 4 * 8;
-        Philox draws = {};
-        if (problem.dropout.threshold != 0) draws = problem.draws(at.batch, at.head, row, ownKey);
+        const int row = query + 16 * i + 8 * half;
         const float logSum = statistics[0][row - firstQuery], delta = statistics[1][row - firstQuery];
         int firstKey = 0, endKey = 0;
         if (masked) {
@@ -84,13 +84,19 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
           endKey = problem.endVisible(row);
         }
 #pragma unroll
-        for (int e = 0; e < 8; ++e) {
-          const float score = scores[i][e / 2][2 * half + e % 2];
-          float& gradient = gradients[i][e / 2][2 * half + e % 2];
-          float probability = exp2Fast(score * scale - logSum);
-          if (masked && (ownKey + e < firstKey || ownKey + e >= endKey)) probability = 0.0f;
-          const float share = kept(problem.dropout, draws, e) ? problem.dropout.scale : 0.0f;
-          gradient = probability * (share * gradient - delta);
+        for (int group = 0; group < columnTiles / 4; ++group) {
+          const int ownKey = key + 32 * group + lane % 4 * 8;  // eight keys from here on are this lane's; see `spread`
+          Philox draws = {};
+          if (problem.dropout.threshold != 0) draws = problem.draws(at.batch, at.head, row, ownKey);
+#pragma unroll
+          for (int e = 0; e < 8; ++e) {
+            const float score = scores[i][4 * group + e / 2][2 * half + e % 2];
+            float& gradient = gradients[i][4 * group + e / 2][2 * half + e % 2];
+            float probability = exp2Fast(score * scale - logSum);
+            if (masked && (ownKey + e < firstKey || ownKey + e >= endKey)) probability = 0.0f;
+            const float share = kept(problem.dropout, draws, e) ? problem.dropout.scale : 0.0f;
+            gradient = probability * (share * gradient - delta);
+          }
         }
       }
     addSumsTimesRows<rowTiles, columnTiles, padded>(sums, gradients, keyTile);
@@ -105,8 +111,8 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
   out.template write<warpRows, padded>(own, firstQuery + warpQuery, accumulate);
 }
 
-// Dropout's decisions for 16 keys of this warp and 8 · queryTiles queries, a bit each. The draws of one query for eight keys are one
-// Philox call. A lane makes some of them and keeps their decisions as bytes of a word: of query 8·n + 2t + e (e in 0, 1), keys
+// Dropout's decisions for 16 keys of this warp and 8 · queryTiles queries, a bit each. The draws of one query for eight keys are
+// one Philox call. A lane makes some of them and keeps their decisions as bytes of a word: of query 8·n + 2t + e (e in 0, 1), keys
 // 8·half + bit, in byte 2·e + half; lanes with one t then look into each other's words. With 64 queries lane g makes all of tile
 // n = g; with 32 it makes those of one e.
 template <int queryTiles>
@@ -138,10 +144,12 @@ struct Decisions {
   }
 };
 
-// dK and dV of 16 keys for each warp, `queryStep` queries at a time. Scores are transposed (keys are rows), so that they are the left
-// operand of both sums as they stand.
+// dK and dV of 16 keys for each warp, `queryStep` queries at a time. Scores are transposed (keys are rows), so that they are the
+// left operand of both sums as they stand.
 //
-// At head width 96 and queryStep = 32 a warp reads 30 KB of shared memory for 192 products: 240 clocks against some 330.
+// At head width 96 and queryStep = 32 a warp reads 30 KB of shared memory for 96 products: 240 clocks against 164, so shared memory
+// sets the pace, at two thirds of the tensor cores'. 32 keys for each warp would halve that, but two sums of 32 × 96 fill the
+// registers. Warps that split the columns of the sums (and pass P and dS through shared memory) would read a quarter less.
 template <int padded, int queryStep>
 __device__ __forceinline__ void flashKeyGradients(const Attention& problem, const FlashData& data, Value* dk, Value* dv,
                                                   bool accumulate) {
@@ -222,6 +230,7 @@ __device__ __forceinline__ void flashKeyGradients(const Attention& problem, cons
   putSums<1, padded>(keyTile + warpKey * pitch, keySums, [&](int, int) { return problem.scale; });
   putSums<1, padded>(valueTile + warpKey * pitch, valueSums, [](int, int) { return 1.0f; });
   __syncwarp();
-  OutputRows{dk + place, problem.key.row, keys, width}.template write<warpRows, padded>(keyTile + warpKey * pitch, key, accumulate);
-  OutputRows{dv + place, problem.key.row, keys, width}.template write<warpRows, padded>(valueTile + warpKey * pitch, key, accumulate);
+  const OutputRows keyOut = {dk + place, problem.key.row, keys, width}, valueOut = {dv + place, problem.key.row, keys, width};
+  keyOut.template write<warpRows, padded>(keyTile + warpKey * pitch, key, accumulate);
+  valueOut.template write<warpRows, padded>(valueTile + warpKey * pitch, key, accumulate);
 }

@@ -2,10 +2,11 @@
 // over the keys `keyStep` at a time, two tiles of keys and values on their way while the last are used. The softmax runs along in
 // base 2: maximum and sum of each query in the registers of the four lanes that share it.
 //
-// At head width 96 (the paper's 1.2B), rowTiles = 2 and keyStep = 64: each warp reads 24 KB of keys and values from shared memory
-// for 192 products of 2048 multiply-adds. At 128 bytes and some 1200 multiply-adds per clock and multiprocessor that is 192
-// clocks against 330: tensor cores set the pace, where rowTiles = 1 would leave both at their limits. Shared memory: 80 KB, two
-// blocks in 228 KB.
+// At head width 96 (the paper's 1.2B), rowTiles = 2 and keyStep = 64: each warp reads 30 KB of queries, keys and values from shared
+// memory for 192 products of 2048 multiply-adds. At 128 bytes and some 1200 multiply-adds (what mma.sync is said to reach on an H100;
+// not measured here) per clock and multiprocessor that is 240 clocks against 330: tensor cores set the pace, where rowTiles = 1 would
+// leave shared memory at its limit. Beside them a warp issues some 800 other instructions on each of four schedulers, 600 more with
+// dropout, for two resident blocks. Shared memory: 80 KB, two blocks in 228 KB.
 #pragma once
 #include "tiles.cuh"
 

@@ -83,7 +83,7 @@ struct OutputRows {
   }
 };
 
-// Puts a warp's sums (16 rows each) into its own tile, row i multiplied by factor(i, half): half 0 is row g of it, half 1 row g + 8.
+// Puts a warp's sums (16 rows each) into its own tile, multiplied by factor(i, half): half 0 is row g of the ith 16, half 1 row g + 8.
 template <int rowTiles, int padded, class Factor>
 __device__ __forceinline__ void putSums(Value* tile, const float (&sums)[rowTiles][padded / 8][4], const Factor& factor) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;

@@ -1,6 +1,6 @@
-// Dropout by the global counter: one Philox call for eight neighbours, some 60 instructions, hides behind their 16-byte accesses. With
-// residual and result that is 48 bytes in bf16; at 21 bytes a clock for each multiprocessor of an H200 memory takes 2.3 clocks for it,
-// the 128 lanes of a multiprocessor about 1. 70 registers leave room for 3 blocks, with 8 KB of loads each under way.
+// Dropout by the global counter: one Philox call for eight neighbours, some 60 instructions, hides behind their 16-byte accesses.
+// With residual and result that is 48 bytes in bf16; at 21 bytes a clock for each multiprocessor of an H200 memory takes 2.3 clocks
+// for it, the 128 lanes of a multiprocessor about 1. 70 registers leave room for 3 blocks, with 8 KB of loads each under way.
 #include "random.cuh"
 
 // body(Lanes, first element, its index in the sample, the factor of each) over samples [samples, elements]: whole blocks of

@@ -1,6 +1,6 @@
-// Around the matrix products of linear layers: bias, GELU and sums over rows. All wait for memory: bias_gelu_forward moves 2 numbers
-// for each, bias_gelu_backward 3 and column_sums 1, besides partial sums of at most 128 rows. Their blocks of 256 threads fit 5 times
-// or more (48 registers, 16 KB of shared memory), each with 4 to 12 KB of loads under way.
+// Around the matrix products of linear layers: bias, GELU and sums over rows. All wait for memory: bias_gelu_forward moves 2
+// numbers for each, bias_gelu_backward 3 and column_sums 1, besides partial sums of at most 128 rows. Their blocks of 256 threads
+// fit 5 times or more (48 registers, 16 KB of shared memory), each with 4 to 12 KB of loads under way.
 #include "column-sums.cuh"
 #include "gelu.cuh"
 

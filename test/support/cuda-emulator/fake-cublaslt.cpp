@@ -10,7 +10,15 @@ namespace {
 
 // Numbers of cublasLt.h and library_types.h.
 enum DataType { float32 = 0, half = 2, bfloat16 = 14 };
-enum DescriptorAttribute { transposeA = 3, transposeB = 4, epilogue = 7, biasPointer = 8, auxPointer = 11, auxLd = 12, biasType = 26 };
+enum DescriptorAttribute {
+  transposeA = 3,
+  transposeB = 4,
+  epilogue = 7,
+  biasPointer = 8,
+  auxPointer = 11,
+  auxLd = 12,
+  biasType = 26,
+};
 enum LayoutAttribute { layoutType = 0, layoutOrder, layoutRows, layoutColumns, layoutLd, layoutBatch, layoutStride };
 enum Epilogue { plain = 1, withBias = 4, geluOnly = 32, geluBias = 36, geluAux = 160, geluAuxBias = 164, geluSlope = 192 };
 constexpr int ok = 0, invalid = 7, unsupported = 15;
