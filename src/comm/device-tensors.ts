@@ -1,14 +1,18 @@
-/** Tensors on GPUs for groups whose messages go through the host's memory: fetched before a call, sent back after it. */
+/** Tensors on GPUs: by NCCL where every rank has a GPU of its own, else through the host's memory, fetched and sent back. */
 
+import { byteLengthOf } from '../tensor/cost.ts';
 import { rawBytes } from '../tensor/dtype.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { createReferenceEngine } from '../tensor/engines/reference.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import type { Communicator } from './communicator.ts';
+import { expectParts, expectRank } from './arguments.ts';
+import type { Communicator, Pending, ReduceOperation } from './communicator.ts';
+import { type DirectGroup, openDirectGroup } from './nccl.ts';
+import { StatisticsCounter } from './statistics.ts';
 
 /**
- * The same group, for tensors in any memory. Ranks may share one GPU or have one each; what GPUs send each other directly is
- * faster. Tensors that JavaScript sees pass as they are.
+ * The same group, for tensors in any memory. Ranks may share one GPU or have one each. Tensors that JavaScript sees pass as
+ * they are.
  */
 export function forDeviceTensors(inner: Communicator): Communicator {
   let engine: Engine | undefined;
@@ -40,33 +44,78 @@ export function forDeviceTensors(inner: Communicator): Communicator {
     call(host);
     if (changes) giveBack(host, tensor);
   };
+  let direct: DirectGroup | undefined;
+  let decided = false;
+  /** What the GPUs do among themselves; decided together at the first collective on tensors in their memory. */
+  const directFor = (tensor: Tensor): DirectGroup | undefined => {
+    if (!isOnDevice(tensor)) return undefined;
+    if (!decided) direct = openDirectGroup(inner, tensor.engine.backend.gpu);
+    decided = true;
+    return direct;
+  };
+  // counts the calls alone, not what deciding and fetching costs in calls
+  const statistics = new StatisticsCounter();
+  const measured = (tensor: Tensor | undefined, body: () => void): void =>
+    statistics.measure(tensor === undefined ? 0 : byteLengthOf(tensor), body);
+  const allReduce = (tensor: Tensor, operation: ReduceOperation): Pending => {
+    // NCCL's maximum loses a NaN
+    const group = operation === 'sum' ? directFor(tensor) : undefined;
+    if (group) {
+      group.sum(tensor);
+      return { finish() {} };
+    }
+    if (!isOnDevice(tensor)) return inner.startAllReduce(tensor, operation);
+    const host = hostTensor(tensor, true);
+    const pending = inner.startAllReduce(host, operation);
+    return {
+      finish() {
+        pending.finish();
+        giveBack(host, tensor);
+        host[Symbol.dispose]();
+      },
+    };
+  };
   return {
     rank: inner.rank,
     size: inner.size,
     label: inner.label,
-    get statistics() {
-      return inner.statistics;
-    },
+    statistics,
     startAllReduce(tensor, operation) {
-      if (!isOnDevice(tensor)) return inner.startAllReduce(tensor, operation);
-      const host = hostTensor(tensor, true);
-      const pending = inner.startAllReduce(host, operation);
-      return {
-        finish() {
-          pending.finish();
-          giveBack(host, tensor);
-          host[Symbol.dispose]();
-        },
-      };
+      const pending = statistics.measure(byteLengthOf(tensor), () => allReduce(tensor, operation));
+      return { finish: () => statistics.prolong(() => pending.finish()) };
     },
-    allGather: (input, output) => between(input, output, (from, to) => inner.allGather(from, to)),
-    reduceScatter: (input, output) => between(input, output, (from, to) => inner.reduceScatter(from, to)),
-    broadcast: (tensor, root) => inPlace(tensor, inner.rank !== root, (host) => inner.broadcast(host, root)),
-    send: (tensor, to) => inPlace(tensor, false, (host) => inner.send(host, to)),
-    receive: (tensor, from) => inPlace(tensor, true, (host) => inner.receive(host, from)),
-    barrier: () => inner.barrier(),
-    exchange: (value) => inner.exchange(value),
+    allGather(input, output) {
+      expectParts('all-gather', inner, output, input);
+      measured(output, () => {
+        const group = directFor(input);
+        if (group) group.allGather(input, output);
+        else between(input, output, (from, to) => inner.allGather(from, to));
+      });
+    },
+    reduceScatter(input, output) {
+      expectParts('reduce-scatter', inner, input, output);
+      measured(input, () => {
+        const group = directFor(input);
+        if (group) group.reduceScatter(input, output);
+        else between(input, output, (from, to) => inner.reduceScatter(from, to));
+      });
+    },
+    broadcast(tensor, root) {
+      expectRank('broadcast', inner, root);
+      measured(tensor, () => {
+        const group = directFor(tensor);
+        if (group) group.broadcast(tensor, root);
+        else inPlace(tensor, inner.rank !== root, (host) => inner.broadcast(host, root));
+      });
+    },
+    send: (tensor, to) => measured(tensor, () => inPlace(tensor, false, (host) => inner.send(host, to))),
+    receive: (tensor, from) => measured(tensor, () => inPlace(tensor, true, (host) => inner.receive(host, from))),
+    barrier: () => measured(undefined, () => inner.barrier()),
+    exchange: (value) => statistics.measure(0, () => inner.exchange(value)),
     split: (color, key, label) => forDeviceTensors(inner.split(color, key, label)),
-    [Symbol.dispose]: () => inner[Symbol.dispose](),
+    [Symbol.dispose]() {
+      direct?.[Symbol.dispose]();
+      inner[Symbol.dispose]();
+    },
   };
 }

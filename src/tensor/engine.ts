@@ -72,6 +72,16 @@ export interface DeviceMemory {
   synchronize(): void;
 }
 
+/** What a GPU needs to talk to others. */
+export interface GpuPlace {
+  /** Which it is on its machine, whatever each process calls it. */
+  readonly address: string;
+  /** All work of the engine is on it. */
+  readonly stream: bigint;
+  /** Path of NCCL's library, where there is one. */
+  readonly nccl: string | undefined;
+}
+
 /** Runs kernels on one kind of hardware. */
 export interface Backend extends Disposable {
   readonly name: EngineName;
@@ -81,7 +91,7 @@ export interface Backend extends Disposable {
   /** Undefined where tensors lie in memory that JavaScript sees. */
   readonly device?: DeviceMemory;
   /** The GPU that it runs on: its number on this machine, and what launches depend on. */
-  readonly gpu?: { readonly number: number; readonly device: CudaDevice };
+  readonly gpu?: GpuPlace & { readonly number: number; readonly device: CudaDevice };
   run(kernel: Kernel, values: readonly KernelArgument[]): void;
 }
 

@@ -14,9 +14,13 @@ describe('the communicator of threads', () => {
     await conform(size, devices);
   });
 
-  it.skipIf(noCpuEngine)('conforms with tensors on a GPU that two ranks share, in software', async () => {
+  it.skipIf(noCpuEngine).each([
+    ['a GPU that two ranks share', 2, '1'],
+    ['a GPU for each of three ranks, by NCCL', 3, '3'],
+  ])('conforms with tensors on %s, in software', async (_, size, devices) => {
     vi.stubEnv('MEGATRON_CUDA_LIBRARIES', await emulatedCuda());
-    await conform(2, ['cuda']);
+    vi.stubEnv('CUDA_EMULATED_DEVICES', devices);
+    await conform(size, ['cuda']);
     vi.unstubAllEnvs();
   });
 

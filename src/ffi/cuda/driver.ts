@@ -47,6 +47,9 @@ export type CudaDriver = CheckedFunctions<typeof signatures>;
 /** CUdevice_attribute. */
 export const deviceAttributes = {
   multiprocessors: 16,
+  busNumber: 33,
+  deviceOnBus: 34,
+  busDomain: 50,
   computeCapabilityMajor: 75,
   computeCapabilityMinor: 76,
   sharedBytesPerBlockOptIn: 97,
@@ -80,6 +83,8 @@ export function openDriver(path: string): CudaDriver {
 export interface DeviceDescription {
   readonly name: string;
   readonly memoryBytes: number;
+  /** Its place on the PCI bus, the same for every process of a machine. */
+  readonly address: string;
   readonly multiprocessors: number;
   /** 10 · major + minor of the compute capability. */
   readonly architecture: number;
@@ -107,6 +112,9 @@ export function describeDevice(driver: CudaDriver, device: number): DeviceDescri
   const memoryBytes = out.size;
   return {
     ...{ name: name.toString('utf8', 0, name.indexOf(0)), memoryBytes, architecture: 10 * major + minor },
+    address: [deviceAttributes.busDomain, deviceAttributes.busNumber, deviceAttributes.deviceOnBus]
+      .map(attribute)
+      .join(':'),
     multiprocessors: attribute(deviceAttributes.multiprocessors),
     sharedBytesPerBlock: attribute(deviceAttributes.sharedBytesPerBlockOptIn),
   };

@@ -62,7 +62,8 @@ function chosenGpu(given: number | undefined, count: number): number {
 
 /** @throws EngineError where a library or a GPU is missing. Kernels are compiled when they are first used. */
 export function createCudaEngine(options: CudaOptions = {}): Engine {
-  const libraries = checkLibraries(options.libraries ?? findCuda());
+  const found = options.libraries ?? findCuda();
+  const libraries = checkLibraries(found);
   const driver = openDriver(libraries.driver);
   const out = new Out();
   driver.cuDeviceGet(out.place, chosenGpu(options.gpu, deviceCount(driver)));
@@ -87,7 +88,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
     description: describe(description, cublasLt.version),
     threads: 1,
     device: staged,
-    gpu: { number: device, device: description },
+    gpu: { number: device, device: description, address: description.address, stream, nccl: found.nccl },
     run: createLauncher({ driver, stream, device: description, functions, products, memory, synchronous }),
     [Symbol.dispose]: () => {
       staged.synchronize();

@@ -105,14 +105,19 @@ OFFERED int cuGetErrorName(int status, const char** name) {
 }
 OFFERED int cuGetErrorString(int status, const char** text) { return cuGetErrorName(status, text); }
 
-OFFERED int cuDeviceGetCount(int* count) { return *count = 1, success; }
-OFFERED int cuDeviceGet(int* device, int ordinal) { return *device = 0, ordinal == 0 ? success : 101; }
+// CUDA_EMULATED_DEVICES says how many GPUs there seem to be; all are the same memory.
+OFFERED int cuDeviceGetCount(int* count) {
+  const char* text = getenv("CUDA_EMULATED_DEVICES");
+  return *count = text ? atoi(text) : 1, success;
+}
+OFFERED int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, success; }
 OFFERED int cuDeviceGetName(char* name, int length, int) { return snprintf(name, length, "Emulated GPU"), success; }
 OFFERED int cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = totalMemory(), success; }
-OFFERED int cuDeviceGetAttribute(int* value, int attribute, int) {
+OFFERED int cuDeviceGetAttribute(int* value, int attribute, int device) {
   const std::map<int, int> values = {{1, 1024},       {8, 48 << 10},  {10, 32}, {12, 65536}, {13, 1755000}, {16, 4},
                                      {36, 2619000},   {37, 5120},     {38, 50 << 20},       {39, 2048},    {75, 9},
                                      {76, 0},         {81, 228 << 10}, {97, 227 << 10}};
+  if (attribute == 33) return *value = device, success;  // the number of its bus
   const auto found = values.find(attribute);
   *value = found == values.end() ? 0 : found->second;
   return success;

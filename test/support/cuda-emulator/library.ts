@@ -8,12 +8,12 @@ import { type Compiler, compileLibrary, findFiles } from '../../../src/ffi/compi
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
 const elements = fileURLToPath(new URL('../../../src/ops/native/elements.h', import.meta.url));
-const names = ['libcuda.so.1', 'libnvrtc.so.12', 'libcublasLt.so.12'];
+const names = ['libcuda.so.1', 'libnvrtc.so.12', 'libcublasLt.so.12', 'libnccl.so.2'];
 
 /**
  * Compiles fake-cuda.h's libraries once, into the cache.
  *
- * @returns a folder that holds libcuda.so.1, libnvrtc.so.12 and libcublasLt.so.12.
+ * @returns a folder that holds libcuda.so.1, libnvrtc.so.12, libcublasLt.so.12 and libnccl.so.2.
  * @throws EngineError when they do not compile.
  */
 export async function buildCudaEmulator(compiler: Compiler): Promise<string> {
