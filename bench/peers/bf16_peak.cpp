@@ -7,7 +7,8 @@ constexpr int chains = 16;  // more than latency times throughput
 
 static void multiply(int64_t times) {
   __m512 sums[chains];
-  for (int i = 0; i < chains; ++i) sums[i] = _mm512_setzero_ps();
+#pragma GCC unroll 16
+  for (int i = 0; i < chains; ++i) sums[i] = _mm512_setzero_ps();  // unrolled, or the sums would live in memory
   __m512bh a = (__m512bh)_mm512_set1_epi32(0x3f803f80), b = a;
   for (int64_t t = 0; t < times; ++t) {
 #pragma GCC unroll 16
