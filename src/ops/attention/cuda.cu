@@ -98,7 +98,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) attention_key_gradients_64(
 }
 extern "C" __global__ void __launch_bounds__(128, 2) attention_key_gradients_96(KEY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  flashKeyGradients<96, 32>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
+  flashKeyGradients<96, 64>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) attention_key_gradients_128(KEY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS

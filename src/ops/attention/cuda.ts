@@ -18,10 +18,10 @@ const widestPlain = 256;
  */
 const flashWidths = [
   { padded: 64, keyStep: 64, queryStep: 64 },
-  { padded: 96, keyStep: 64, queryStep: 32 },
+  { padded: 96, keyStep: 64, queryStep: 64 },
   { padded: 128, keyStep: 32, queryStep: 32 },
 ] as const;
-/** Queries of a block, 32 for each warp; keys of one that makes their gradients, 16 for each warp. */
+/** Queries of a block, 32 for each warp; keys of one that makes their gradients. */
 const queryRows = 128;
 const keyRows = 64;
 /** Keys at once in the gradient of queries. */
@@ -32,12 +32,15 @@ const fewestQueries = 16;
 /** Bytes of `rows` rows in shared memory; see `pitchOf` of tiles.cuh. */
 const tileBytes = (rows: number, padded: number): number => 2 * rows * (padded + 8);
 
-/** Bytes of shared memory of the three kernels: fixed tiles, and two stages of two tiles that come and go. */
+/**
+ * Bytes of shared memory of the three kernels: fixed tiles, and two stages of two tiles that come and go; for the gradients of
+ * keys and values also probabilities and their gradients.
+ */
 function sharedBytesOf({ padded, keyStep, queryStep }: (typeof flashWidths)[number]) {
   return {
     forward: tileBytes(queryRows + 4 * keyStep, padded),
     queryGradient: tileBytes(2 * queryRows + 4 * gradientKeyStep, padded),
-    keyGradients: tileBytes(2 * keyRows + 4 * queryStep, padded),
+    keyGradients: tileBytes(2 * keyRows + 4 * queryStep, padded) + tileBytes(2 * keyRows, queryStep),
   };
 }
 

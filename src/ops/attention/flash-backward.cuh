@@ -35,8 +35,8 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
   const Place at = placeOf(problem, blockIdx.y);
   const int firstQuery = static_cast<int>(gridDim.x - 1 - blockIdx.x) * rows, warpQuery = threadIdx.x / 32 * warpRows;
   const int lane = threadIdx.x % 32, query = firstQuery + warpQuery + lane / 4;
-  const int last = static_cast<int>(min(problem.queries, static_cast<Index>(firstQuery + rows))) - 1;
-  const int end = problem.endVisible(last), allSee = problem.firstKey ? 0 : problem.endVisible(firstQuery);
+  const int end = endOfKeys(problem, firstQuery, rows), warpEnd = endOfKeys(problem, firstQuery + warpQuery, warpRows);
+  const int allSee = problem.firstKey ? 0 : problem.endVisible(firstQuery);
   const Rows queries(data.q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
   const Rows upstream(data.dOut + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, problem.queries,
                       problem.width);
@@ -65,6 +65,7 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
     waitForCopies<0>();
     __syncthreads();
     if (key + keyStep < end) bring(key + keyStep, stage ^ 1);
+    if (key >= warpEnd) continue;
     const Value* keyTile = stages + stage * stageSize;
     float scores[rowTiles][columnTiles][4], gradients[rowTiles][columnTiles][4];
     clear(scores);
@@ -104,70 +105,69 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
   waitForCopies<0>();
   __syncthreads();
   Value* own = queryTile + warpQuery * pitch;
-  putSums<rowTiles, padded>(own, sums, [&](int, int) { return problem.scale; });
+  putSums<pitch>(own, sums, [&](int, int) { return problem.scale; });
   __syncwarp();
   const OutputRows out = {dq + problem.queryAt(at.batch, at.head, 0), problem.query.row, static_cast<int>(problem.queries),
                           static_cast<int>(problem.width)};
   out.template write<warpRows, padded>(own, firstQuery + warpQuery, accumulate);
 }
 
-// Dropout's decisions for 16 keys of this warp and 8 · queryTiles queries, a bit each. The draws of one query for eight keys are
-// one Philox call. A lane makes some of them and keeps their decisions as bytes of a word: of query 8·n + 2t + e (e in 0, 1), keys
-// 8·half + bit, in byte 2·e + half; lanes with one t then look into each other's words. With 64 queries lane g makes all of tile
-// n = g; with 32 it makes those of one e.
+// Dropout's decisions for a warp's 32 keys and 8 · queryTiles queries, a bit each. The draws of one query for eight keys are one Philox
+// call. A lane makes those of one query, 8·n + 2t + e with 2n + e = g, and keeps the decisions for keys 8·block + bit in byte `block`
+// of a word; lanes with one t then look into each other's words. Of 16 queries two lanes share each, half of the blocks to either.
 template <int queryTiles>
 struct Decisions {
-  static_assert(queryTiles == 8 || queryTiles == 4, "lanes share the calls");
+  static_assert(queryTiles == 4 || queryTiles == 2, "lanes share the calls");
   unsigned own = 0;
 
   __device__ __forceinline__ void make(const Attention& problem, Place at, int query, int key) {
-    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, column = g % (2 * queryTiles);
+    const int first = queryTiles == 4 ? 0 : g / 4 * 2;
 #pragma unroll
-    for (int turn = 0; turn < queryTiles / 4; ++turn) {
-      const int e = queryTiles == 8 ? turn : g / queryTiles;
+    for (int turn = 0; turn < queryTiles; ++turn) {
+      const int block = first + turn;
+      const Philox draws = problem.draws(at.batch, at.head, query + column / 2 * 8 + 2 * t + column % 2, key + 8 * block);
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const Philox draws = problem.draws(at.batch, at.head, query + g % queryTiles * 8 + 2 * t + e, key + 8 * half);
-#pragma unroll
-        for (int bit = 0; bit < 8; ++bit)
-          if (kept(problem.dropout, draws, bit)) own |= 1u << (8 * (2 * e + half) + bit);
-      }
+      for (int bit = 0; bit < 8; ++bit)
+        if (kept(problem.dropout, draws, bit)) own |= 1u << (8 * block + bit);
     }
   }
 
-  // The word of tile n.
-  __device__ __forceinline__ unsigned of(int n) const {
-    const int t = threadIdx.x % 4;
-    unsigned word = __shfl_sync(0xffffffffu, own, 4 * n + t);
-    if (queryTiles == 4) word |= __shfl_sync(0xffffffffu, own, 4 * (n + 4) + t);
+  // Of query 8n + 2t + e.
+  __device__ __forceinline__ unsigned of(int n, int e) const {
+    const int lane = 4 * (2 * n + e) + threadIdx.x % 4;
+    unsigned word = __shfl_sync(0xffffffffu, own, lane);
+    if (queryTiles == 2) word |= __shfl_sync(0xffffffffu, own, lane + 16);
     return word;
   }
 };
 
-// dK and dV of 16 keys for each warp, `queryStep` queries at a time. Scores are transposed (keys are rows), so that they are the
-// left operand of both sums as they stand.
+// dK and dV of 64 keys, `queryStep` queries at a time. Scores are transposed: keys are rows. Of their tile a warp makes 32 keys and half
+// of the queries, of the sums 32 keys and half of the columns; P and dS pass through shared memory from the ones to the others.
 //
-// At head width 96 and queryStep = 32 a warp reads 30 KB of shared memory for 96 products: 240 clocks against 164, so shared memory
-// sets the pace, at two thirds of the tensor cores'. 32 keys for each warp would halve that, but two sums of 32 × 96 fill the
-// registers. Warps that split the columns of the sums (and pass P and dS through shared memory) would read a quarter less.
+// At head width 96 and queryStep = 64 a warp reads and writes 48 KB of shared memory for 192 products: 384 clocks against 330 (see
+// flash-forward.cuh). Warps of 16 keys, which need no exchange, would take 480; warps of 32 keys and all columns do not fit the
+// registers. Shared memory: 98 KB, two blocks in 228 KB.
 template <int padded, int queryStep>
 __device__ __forceinline__ void flashKeyGradients(const Attention& problem, const FlashData& data, Value* dk, Value* dv,
                                                   bool accumulate) {
-  constexpr int pitch = pitchOf<padded>, warpRows = 16, rows = 4 * warpRows, queryTiles = queryStep / 8;
-  constexpr int stageSize = 2 * queryStep * pitch, upstreamAt = queryStep * pitch;
+  constexpr int pitch = pitchOf<padded>, rows = 64, warpRows = 32, warpQueries = queryStep / 2, queryTiles = warpQueries / 8;
+  constexpr int columns = padded / 2, stageSize = 2 * queryStep * pitch, upstreamAt = queryStep * pitch;
+  constexpr int pairPitch = queryStep + 8;
   DYNAMIC_SHARED(Value, keyTile);
   Value* valueTile = keyTile + rows * pitch;
   Value* stages = valueTile + rows * pitch;  // two of: queries, dO
+  Value* probabilityTile = stages + 2 * stageSize;
+  Value* gradientTile = probabilityTile + rows * pairPitch;
   __shared__ float statistics[2][2][queryStep];  // of each stage: logSumExp, Δ
   __shared__ int firstKeys[2][queryStep];
   const Place at = placeOf(problem, blockIdx.y);
-  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  const int firstKey = static_cast<int>(blockIdx.x) * rows, warpKey = threadIdx.x / 32 * warpRows;
-  const int key = firstKey + warpKey;  // of row 0 of this warp
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, warp = threadIdx.x / 32;
+  const int firstKey = static_cast<int>(blockIdx.x) * rows, warpKey = warp / 2 * warpRows;
+  const int warpQuery = warp % 2 * warpQueries, warpColumn = warp % 2 * columns;
   const int queries = static_cast<int>(problem.queries), keys = static_cast<int>(problem.keys);
   // The first query that sees a key of this block, and the first from which on all see all.
   const int begin = problem.causal ? max(0, firstKey - static_cast<int>(problem.offset)) / queryStep * queryStep : 0;
-  const bool someHidden = problem.firstKey != nullptr || firstKey + rows > keys;
   const int allSee = problem.causal ? firstKey + rows - 1 - static_cast<int>(problem.offset) : 0;
   const Rows queryRows(data.q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
   const Rows upstreamRows(data.dOut + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, problem.queries,
@@ -189,48 +189,58 @@ __device__ __forceinline__ void flashKeyGradients(const Attention& problem, cons
   keyRows.template bring<rows, padded, false>(keyTile, firstKey);
   valueRows.template bring<rows, padded, false>(valueTile, firstKey);
   bring(begin, 0);
-  float keySums[1][padded / 8][4], valueSums[1][padded / 8][4];
+  float keySums[2][columns / 8][4], valueSums[2][columns / 8][4];
   clear(keySums);
   clear(valueSums);
   const float scale = problem.scale * log2e;
   for (int query = begin, stage = 0; query < queries; query += queryStep, stage ^= 1) {
     waitForCopies<0>();
-    __syncthreads();
+    __syncthreads();  // this stage is there for all; none still reads the other, nor P and dS
     if (query + queryStep < queries) bring(query + queryStep, stage ^ 1);
     const Value* queryTile = stages + stage * stageSize;
-    float scores[1][queryTiles][4], gradients[1][queryTiles][4];
+    float scores[2][queryTiles][4], gradients[2][queryTiles][4];
     clear(scores);
     clear(gradients);
-    addRowsTimesRows<1, queryTiles, padded>(scores, keyTile + warpKey * pitch, queryTile);
-    addRowsTimesRows<1, queryTiles, padded>(gradients, valueTile + warpKey * pitch, queryTile + upstreamAt);
-    const bool masked = someHidden || query < allSee;
+    addRowsTimesRows<2, queryTiles, padded>(scores, keyTile + warpKey * pitch, queryTile + warpQuery * pitch);
+    addRowsTimesRows<2, queryTiles, padded>(gradients, valueTile + warpKey * pitch, queryTile + upstreamAt + warpQuery * pitch);
+    const bool masked = problem.firstKey != nullptr || query < allSee;
     Decisions<queryTiles> decisions;
-    if (problem.dropout.threshold != 0) decisions.make(problem, at, query, key);
+    if (problem.dropout.threshold != 0) decisions.make(problem, at, query + warpQuery, firstKey + warpKey);
 #pragma unroll
-    for (int n = 0; n < queryTiles; ++n) {
-      unsigned word = ~0u;
-      if (problem.dropout.threshold != 0) word = decisions.of(n);
+    for (int n = 0; n < queryTiles; ++n)
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {  // key g (+ 8 for 2, 3), query 8n + 2t (+ 1 for odd)
-        const int column = 8 * n + 2 * t + e % 2, row = key + g + e / 2 * 8;
-        float probability = exp2Fast(scores[0][n][e] * scale - statistics[stage][0][column]);
-        if (masked && (row < firstKeys[stage][column] || row >= problem.endVisible(query + column))) probability = 0.0f;
-        const float share = word >> (8 * (2 * (e % 2) + e / 2) + g) & 1u ? problem.dropout.scale : 0.0f;
-        gradients[0][n][e] = probability * (share * gradients[0][n][e] - statistics[stage][1][column]);
-        scores[0][n][e] = probability * share;
+      for (int e = 0; e < 2; ++e) {
+        const int column = warpQuery + 8 * n + 2 * t + e;
+        const float logSum = statistics[stage][0][column], delta = statistics[stage][1][column];
+        unsigned word = ~0u;
+        if (problem.dropout.threshold != 0) word = decisions.of(n, e);
+#pragma unroll
+        for (int block = 0; block < 4; ++block) {  // key g of eight
+          float &score = scores[block / 2][n][block % 2 * 2 + e], &gradient = gradients[block / 2][n][block % 2 * 2 + e];
+          const int key = firstKey + warpKey + 8 * block + g;
+          float probability = exp2Fast(score * scale - logSum);
+          if (masked && (key < firstKeys[stage][column] || key >= problem.endVisible(query + column))) probability = 0.0f;
+          const float share = word >> (8 * block + g) & 1u ? problem.dropout.scale : 0.0f;
+          gradient = probability * (share * gradient - delta);
+          score = probability * share;
+        }
       }
-    }
-    addSumsTimesRows<1, queryTiles, padded>(valueSums, scores, queryTile + upstreamAt);
-    addSumsTimesRows<1, queryTiles, padded>(keySums, gradients, queryTile);
+    const auto one = [](int, int) { return 1.0f; };
+    putSums<pairPitch>(probabilityTile + warpKey * pairPitch + warpQuery, scores, one);
+    putSums<pairPitch>(gradientTile + warpKey * pairPitch + warpQuery, gradients, one);
+    __syncthreads();
+    addTileTimesTile<queryStep, pairPitch, pitch>(valueSums, probabilityTile + warpKey * pairPitch,
+                                                  queryTile + upstreamAt + warpColumn);
+    addTileTimesTile<queryStep, pairPitch, pitch>(keySums, gradientTile + warpKey * pairPitch, queryTile + warpColumn);
   }
   waitForCopies<0>();
   __syncthreads();
-  const int width = static_cast<int>(problem.width);
+  putSums<pitch>(keyTile + warpKey * pitch + warpColumn, keySums, [&](int, int) { return problem.scale; });
+  putSums<pitch>(valueTile + warpKey * pitch + warpColumn, valueSums, [](int, int) { return 1.0f; });
+  __syncthreads();
+  const int width = static_cast<int>(problem.width), own = 16 * warp;
   const Index place = problem.keyAt(at.batch, at.head, 0);
-  putSums<1, padded>(keyTile + warpKey * pitch, keySums, [&](int, int) { return problem.scale; });
-  putSums<1, padded>(valueTile + warpKey * pitch, valueSums, [](int, int) { return 1.0f; });
-  __syncwarp();
   const OutputRows keyOut = {dk + place, problem.key.row, keys, width}, valueOut = {dv + place, problem.key.row, keys, width};
-  keyOut.template write<warpRows, padded>(keyTile + warpKey * pitch, key, accumulate);
-  valueOut.template write<warpRows, padded>(valueTile + warpKey * pitch, key, accumulate);
+  keyOut.template write<16, padded>(keyTile + own * pitch, firstKey + own, accumulate);
+  valueOut.template write<16, padded>(valueTile + own * pitch, firstKey + own, accumulate);
 }

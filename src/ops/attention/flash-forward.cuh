@@ -127,7 +127,7 @@ struct FlashForward {
       }
     Value* own = tile + threadIdx.x / 32 * warpRows * pitch;
     __syncwarp();
-    putSums<rowTiles, padded>(own, sums, [&](int i, int half) { return factor[i][half]; });
+    putSums<pitch>(own, sums, [&](int i, int half) { return factor[i][half]; });
     __syncwarp();
     const OutputRows rowsOut = {out + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width,
                                 static_cast<int>(problem.queries), static_cast<int>(problem.width)};
@@ -145,8 +145,8 @@ __device__ __forceinline__ void flashForward(const Attention& problem, const Val
   const Place at = placeOf(problem, blockIdx.y);
   // Of a causal mask the last queries see most: they start first.
   const int firstQuery = static_cast<int>(gridDim.x - 1 - blockIdx.x) * Tile::rows;
-  const int last = static_cast<int>(min(problem.queries, static_cast<Index>(firstQuery + Tile::rows))) - 1;
-  const int end = problem.endVisible(last);
+  const int end = endOfKeys(problem, firstQuery, Tile::rows);
+  const int warpEnd = endOfKeys(problem, firstQuery + threadIdx.x / 32 * Tile::warpRows, Tile::warpRows);
   const Rows queries(q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
   const Rows keys(k + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
   const Rows values(v + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
@@ -165,6 +165,7 @@ __device__ __forceinline__ void flashForward(const Attention& problem, const Val
     waitForCopies<0>();
     __syncthreads();  // this stage is there for all, and none still reads the other
     if (key + keyStep < end) bring(key + keyStep, stage ^ 1);
+    if (key >= warpEnd) continue;
     tile.run(queryTile, stages + stage * stageSize, stages + stage * stageSize + valuesAt, key, key + keyStep > allSee);
   }
   waitForCopies<0>();

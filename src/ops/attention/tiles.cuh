@@ -13,6 +13,12 @@ constexpr int pitchOf = padded + 8;
 // are then those of eight neighbours, which is one block of dropout's random bits.
 __device__ __forceinline__ int spread(int key) { return key / 32 * 32 + key % 8 / 2 * 8 + key % 32 / 8 * 2 + key % 2; }
 
+// The keys below this number are all that the queries [first, first + rows) see; none where there are no such queries.
+__device__ __forceinline__ int endOfKeys(const Attention& problem, int first, int rows) {
+  const int queries = static_cast<int>(problem.queries);
+  return first < queries ? problem.endVisible(min(queries, first + rows) - 1) : 0;
+}
+
 // Rows of one matrix of one head: row r is `rows` numbers in, of `count`; the rest reads as zeros.
 struct Rows {
   const Value* first;
@@ -83,18 +89,18 @@ struct OutputRows {
   }
 };
 
-// Puts a warp's sums (16 rows each) into its own tile, multiplied by factor(i, half): half 0 is row g of the ith 16, half 1 row g + 8.
-template <int rowTiles, int padded, class Factor>
-__device__ __forceinline__ void putSums(Value* tile, const float (&sums)[rowTiles][padded / 8][4], const Factor& factor) {
+// Puts a warp's sums into a tile, multiplied by factor(i, half): half 0 is row g of the ith 16, half 1 row g + 8.
+template <int pitch, int rowTiles, int columnTiles, class Factor>
+__device__ __forceinline__ void putSums(Value* tile, const float (&sums)[rowTiles][columnTiles][4], const Factor& factor) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
   for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float scale = factor(i, half);
-      Value* row = tile + (16 * i + 8 * half + g) * pitchOf<padded> + 2 * t;
+      Value* row = tile + (16 * i + 8 * half + g) * pitch + 2 * t;
 #pragma unroll
-      for (int n = 0; n < padded / 8; ++n)
+      for (int n = 0; n < columnTiles; ++n)
         *reinterpret_cast<unsigned*>(row + 8 * n) =
             packedHalves<Value>(scale * sums[i][n][2 * half], scale * sums[i][n][2 * half + 1]);
     }
@@ -135,6 +141,27 @@ __device__ __forceinline__ void addSumsTimesRows(float (&sums)[rowTiles][padded 
     for (int n = 0; n < padded / 8; n += 2) {
       unsigned b[4];
       loadTile<true, pitchOf<padded>>(b, right + 8 * depth * pitchOf<padded> + 8 * n);
+#pragma unroll
+      for (int i = 0; i < rowTiles; ++i) {
+        multiplyTile<Value>(sums[i][n], a[i], b[0], b[1]);
+        multiplyTile<Value>(sums[i][n + 1], a[i], b[2], b[3]);
+      }
+    }
+  }
+}
+
+// sums += left · right, both in tiles: `left` [16 · rowTiles, depth], `right` [depth, 8 · columnTiles].
+template <int depth, int leftPitch, int rightPitch, int rowTiles, int columnTiles>
+__device__ __forceinline__ void addTileTimesTile(float (&sums)[rowTiles][columnTiles][4], const Value* left, const Value* right) {
+#pragma unroll
+  for (int k = 0; k < depth; k += 16) {
+    unsigned a[rowTiles][4];
+#pragma unroll
+    for (int i = 0; i < rowTiles; ++i) loadTile<false, leftPitch>(a[i], left + 16 * i * leftPitch + k);
+#pragma unroll
+    for (int n = 0; n < columnTiles; n += 2) {
+      unsigned b[4];
+      loadTile<true, rightPitch>(b, right + k * rightPitch + 8 * n);
 #pragma unroll
       for (int i = 0; i < rowTiles; ++i) {
         multiplyTile<Value>(sums[i][n], a[i], b[0], b[1]);
