@@ -1,6 +1,6 @@
 /** Training on the cuda engine gives the CPU's losses, and its checkpoints move between the two. */
 
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { temporaryFolder } from '../src/checkpoint/testing.ts';
 import { megatron } from './support/command.ts';
 import { describeOnGpus } from './support/gpus.ts';
@@ -60,23 +60,35 @@ describeOnGpus('training', (emulated) => {
     expectNear(cuda, cpu, within);
   });
 
-  it('gives with two ranks that share a GPU what one gives', { timeout }, async () => {
-    using folder = temporaryFolder();
-    const one = await lossesOf({ device: 'cuda', trainIters: some });
-    const { code, stderr } = await megatron(
-      tinyArguments({
-        device: 'cuda',
-        trainIters: some,
-        tensorModelParallelSize: 2,
-        nprocPerNode: 2,
-        save: folder.path,
-      }),
-    );
-    expect(code, stderr).toBe(0);
-    expectNear(
-      metricsOf(folder.path).map(({ lmLoss }) => lmLoss),
-      one,
-      tolerance,
-    );
-  });
+  // NCCL wants a GPU for each rank
+  const byNccl = [
+    ['the two ranks of a layer, by NCCL', { tensorModelParallelSize: 2 }, '2'],
+    ['two ranks that see other data, by NCCL', {}, '2'],
+  ] as const;
+  const shared = ['two ranks that share a GPU', { tensorModelParallelSize: 2 }, '1'] as const;
+  it.each([shared, ...(emulated ? byNccl : [])])(
+    'gives with %s what one gives',
+    { timeout },
+    async (_, layout, gpus) => {
+      vi.stubEnv('CUDA_EMULATED_DEVICES', gpus);
+      using folder = temporaryFolder();
+      const one = await lossesOf({ device: 'cuda', trainIters: some });
+      const { code, stderr } = await megatron(
+        tinyArguments({
+          device: 'cuda',
+          trainIters: some,
+          tensorModelParallelSize: 2,
+          nprocPerNode: 2,
+          save: folder.path,
+        }),
+      );
+      vi.unstubAllEnvs();
+      expect(code, stderr).toBe(0);
+      expectNear(
+        metricsOf(folder.path).map(({ lmLoss }) => lmLoss),
+        one,
+        tolerance,
+      );
+    },
+  );
 });

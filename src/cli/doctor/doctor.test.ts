@@ -121,6 +121,15 @@ describe('chooseEngine', () => {
     });
     expect(chooseEngine(components('C++ compiler', 'oneDNN', 'OpenBLAS')).reason).toContain('oneDNN');
     expect(chooseEngine(components('C++ compiler', 'OpenBLAS')).reason).toContain('OpenBLAS');
+    const gpu = (...there: string[]) => ({
+      gpus: ['a GPU'],
+      components: there.map((name) => ({ name, found: 'x', use: '' })),
+    });
+    expect(chooseEngine(components(), gpu('CUDA driver', 'NVRTC', 'cuBLASLt')).name).toBe('cuda');
+    expect(chooseEngine(components('C++ compiler'), gpu('CUDA driver', 'cuBLASLt'))).toMatchObject({
+      name: 'cpu',
+      reason: expect.stringContaining('no NVRTC'),
+    });
   });
 });
 

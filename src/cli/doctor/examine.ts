@@ -1,8 +1,9 @@
 /** Puts the findings together, chooses the engine as a run would, and names the one improvement. */
 
 import { messageOf } from '../../base/errors.ts';
+import { cudaLibraries } from '../../ffi/cuda/find.ts';
 import { examineComponents, examineGpu } from './components.ts';
-import type { Component, EngineChoice, Findings, MatrixRate } from './findings.ts';
+import type { Component, EngineChoice, Findings, GpuFindings, MatrixRate } from './findings.ts';
 import { adviceFor, aptSearch } from './package-advice.js';
 import { examineSystem, textOf } from './system.ts';
 
@@ -26,7 +27,7 @@ export async function examine(options: ExamineOptions): Promise<Findings> {
     system,
     components,
     gpu,
-    engine: chooseEngine(components),
+    engine: chooseEngine(components, gpu),
     matrixRate,
     matrixRateProblem,
     advice: advise(components),
@@ -36,8 +37,17 @@ export async function examine(options: ExamineOptions): Promise<Findings> {
 const isThere = (components: readonly Component[], name: string): boolean =>
   components.some((component) => component.name === name && component.found !== undefined);
 
+/** What the cuda engine cannot do without. */
+const gpuNeeds = (['driver', 'nvrtc', 'cublasLt'] as const).map((name) => cudaLibraries[name].label);
+
 /** The engine that `--device auto` takes, and why. */
-export function chooseEngine(components: readonly Component[]): EngineChoice {
+export function chooseEngine(components: readonly Component[], gpu?: GpuFindings): EngineChoice {
+  if (gpu && gpu.gpus.length > 0) {
+    const missing = gpuNeeds.filter((name) => !isThere(gpu.components, name));
+    if (missing.length === 0) return { name: 'cuda', reason: 'there is a GPU, and all of CUDA that it takes' };
+    const { name, reason } = chooseEngine(components);
+    return { name, reason: `there is a GPU, but no ${missing.join(' and no ')}; ${reason}` };
+  }
   if (!isThere(components, 'C++ compiler')) {
     return {
       name: 'reference',

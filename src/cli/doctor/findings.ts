@@ -47,7 +47,7 @@ export interface MatrixRate {
 }
 
 export interface EngineChoice {
-  readonly name: 'cpu' | 'reference';
+  readonly name: 'cuda' | 'cpu' | 'reference';
   readonly reason: string;
 }
 
