@@ -77,7 +77,7 @@ describeOnGpus('training', (emulated) => {
         tinyArguments({
           device: 'cuda',
           trainIters: some,
-          tensorModelParallelSize: 2,
+          ...layout,
           nprocPerNode: 2,
           save: folder.path,
         }),
