@@ -22,9 +22,9 @@ __device__ __forceinline__ float deltaOf(const Attention& problem, const FlashDa
 // dQ of 16 · rowTiles queries for each warp, `keyStep` keys at a time.
 //
 // At head width 96, rowTiles = 2 and keyStep = 32 a warp reads 30 KB of shared memory for 144 products of 2048 multiply-adds: 240
-// clocks at 128 bytes, 245 at 1200 multiply-adds (see flash-forward.cuh): both near their limits. keyStep = 64 would read 24 KB, but
-// its scores do not fit the 255 registers beside the sums. Shared memory: queries and dO 53 KB, two stages of keys and values 27 KB;
-// two blocks in 228 KB.
+// clocks at 128 bytes, 245 at 1200 multiply-adds (see flash-forward.cuh): both near their limits. keyStep = 64 would read 24 KB,
+// but its scores do not fit the 255 registers beside the sums (at head width 128 two are spilled as it is). Shared memory:
+// queries and dO 53 KB, two stages of keys and values 27 KB; two blocks in 228 KB.
 template <int padded, int rowTiles, int keyStep>
 __device__ __forceinline__ void flashQueryGradient(const Attention& problem, const FlashData& data, Value* dq, bool accumulate) {
   constexpr int pitch = pitchOf<padded>, warpRows = 16 * rowTiles, rows = 4 * warpRows, columnTiles = keyStep / 8;
@@ -34,9 +34,8 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
   Value* stages = upstreamTile + rows * pitch;  // two of: keys, values
   const Place at = placeOf(problem, blockIdx.y);
   const int firstQuery = static_cast<int>(gridDim.x - 1 - blockIdx.x) * rows, warpQuery = threadIdx.x / 32 * warpRows;
-  const int lane = threadIdx.x % 32, query = firstQuery + warpQuery + lane / 4;
-  const int end = endOfKeys(problem, firstQuery, rows), warpEnd = endOfKeys(problem, firstQuery + warpQuery, warpRows);
-  const int allSee = problem.firstKey ? 0 : problem.endVisible(firstQuery);
+  const int begin = firstOfKeys(problem, at, firstQuery, rows) / keyStep * keyStep;
+  const int end = endOfKeys(problem, firstQuery, rows);
   const Rows queries(data.q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
   const Rows upstream(data.dOut + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, problem.queries,
                       problem.width);
@@ -50,7 +49,7 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
 
   queries.template bring<rows, padded, false>(queryTile, firstQuery);
   upstream.template bring<rows, padded, false>(upstreamTile, firstQuery);
-  bring(0, 0);
+  bring(begin, 0);
   // Of each query: logSumExp, Δ. Here and not in registers, which are what there is least of.
   __shared__ float statistics[2][rows];
   for (int row = threadIdx.x; row < rows; row += flashThreads) {
@@ -61,24 +60,24 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
   clear(sums);
 
   const float scale = problem.scale * log2e;
-  for (int key = 0, stage = 0; key < end; key += keyStep, stage ^= 1) {
+  for (int key = begin, stage = 0; key < end; key += keyStep, stage ^= 1) {
     waitForCopies<0>();
     __syncthreads();
     if (key + keyStep < end) bring(key + keyStep, stage ^ 1);
-    if (key >= warpEnd) continue;
+    if (key >= endOfKeys(problem, firstQuery + warpQuery, warpRows)) continue;
     const Value* keyTile = stages + stage * stageSize;
     float scores[rowTiles][columnTiles][4], gradients[rowTiles][columnTiles][4];
     clear(scores);
     clear(gradients);
     addRowsTimesRows<rowTiles, columnTiles, padded>(scores, queryTile + warpQuery * pitch, keyTile);
     addRowsTimesRows<rowTiles, columnTiles, padded>(gradients, upstreamTile + warpQuery * pitch, keyTile + valuesAt);
-    const bool masked = key + keyStep > allSee;
+    const bool masked = problem.firstKey != nullptr || key + keyStep > problem.endVisible(firstQuery);
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int row = query + 16 * i + 8 * half;
-        const float logSum = statistics[0][row - firstQuery], delta = statistics[1][row - firstQuery];
+        const int own = warpQuery + 16 * i + 8 * half + threadIdx.x % 32 / 4, row = firstQuery + own;
+        const float logSum = statistics[0][own], delta = statistics[1][own];
         int firstKey = 0, endKey = 0;
         if (masked) {
           firstKey = problem.firstVisible(at.batch, row);
@@ -86,7 +85,7 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
         }
 #pragma unroll
         for (int group = 0; group < columnTiles / 4; ++group) {
-          const int ownKey = key + 32 * group + lane % 4 * 8;  // eight keys from here on are this lane's; see `spread`
+          const int ownKey = key + 32 * group + threadIdx.x % 4 * 8;  // eight keys from here on are this lane's; see `spread`
           Philox draws = {};
           if (problem.dropout.threshold != 0) draws = problem.draws(at.batch, at.head, row, ownKey);
 #pragma unroll
@@ -112,9 +111,10 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
   out.template write<warpRows, padded>(own, firstQuery + warpQuery, accumulate);
 }
 
-// Dropout's decisions for a warp's 32 keys and 8 · queryTiles queries, a bit each. The draws of one query for eight keys are one Philox
-// call. A lane makes those of one query, 8·n + 2t + e with 2n + e = g, and keeps the decisions for keys 8·block + bit in byte `block`
-// of a word; lanes with one t then look into each other's words. Of 16 queries two lanes share each, half of the blocks to either.
+// Dropout's decisions for a warp's 32 keys and 8 · queryTiles queries, a bit each. The draws of one query for eight keys are one
+// Philox call. A lane makes those of one query, 8·n + 2t + e with 2n + e = g, and keeps the decisions for keys 8·block + bit in
+// byte `block` of a word; lanes with one t then look into each other's words. Of 16 queries two lanes share each, half of the
+// blocks to either.
 template <int queryTiles>
 struct Decisions {
   static_assert(queryTiles == 4 || queryTiles == 2, "lanes share the calls");
@@ -142,12 +142,13 @@ struct Decisions {
   }
 };
 
-// dK and dV of 64 keys, `queryStep` queries at a time. Scores are transposed: keys are rows. Of their tile a warp makes 32 keys and half
-// of the queries, of the sums 32 keys and half of the columns; P and dS pass through shared memory from the ones to the others.
+// dK and dV of 64 keys, `queryStep` queries at a time. Scores are transposed: keys are rows. Of their tile a warp makes 32 keys
+// and half of the queries, of the sums 32 keys and half of the columns; P and dS pass through shared memory from the ones to the
+// others.
 //
-// At head width 96 and queryStep = 64 a warp reads and writes 48 KB of shared memory for 192 products: 384 clocks against 330 (see
-// flash-forward.cuh). Warps of 16 keys, which need no exchange, would take 480; warps of 32 keys and all columns do not fit the
-// registers. Shared memory: 98 KB, two blocks in 228 KB.
+// At head width 96 and queryStep = 64 a warp reads and writes 48 KB of shared memory for 192 products: 384 clocks against 330
+// (see flash-forward.cuh). Warps of 16 keys, which need no exchange, would take 480; warps of 32 keys and all columns do not fit
+// the registers. Shared memory: 98 KB, two blocks in 228 KB.
 template <int padded, int queryStep>
 __device__ __forceinline__ void flashKeyGradients(const Attention& problem, const FlashData& data, Value* dk, Value* dv,
                                                   bool accumulate) {
@@ -165,9 +166,10 @@ __device__ __forceinline__ void flashKeyGradients(const Attention& problem, cons
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, warp = threadIdx.x / 32;
   const int firstKey = static_cast<int>(blockIdx.x) * rows, warpKey = warp / 2 * warpRows;
   const int warpQuery = warp % 2 * warpQueries, warpColumn = warp % 2 * columns;
-  const int queries = static_cast<int>(problem.queries), keys = static_cast<int>(problem.keys);
-  // The first query that sees a key of this block, and the first from which on all see all.
+  const int keys = static_cast<int>(problem.keys);
+  // The queries that see a key of this block, and the first from which on all see all.
   const int begin = problem.causal ? max(0, firstKey - static_cast<int>(problem.offset)) / queryStep * queryStep : 0;
+  const int end = endOfQueries(problem, at, begin, firstKey + rows);
   const int allSee = problem.causal ? firstKey + rows - 1 - static_cast<int>(problem.offset) : 0;
   const Rows queryRows(data.q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
   const Rows upstreamRows(data.dOut + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, problem.queries,
@@ -193,10 +195,10 @@ __device__ __forceinline__ void flashKeyGradients(const Attention& problem, cons
   clear(keySums);
   clear(valueSums);
   const float scale = problem.scale * log2e;
-  for (int query = begin, stage = 0; query < queries; query += queryStep, stage ^= 1) {
+  for (int query = begin, stage = 0; query < end; query += queryStep, stage ^= 1) {
     waitForCopies<0>();
     __syncthreads();  // this stage is there for all; none still reads the other, nor P and dS
-    if (query + queryStep < queries) bring(query + queryStep, stage ^ 1);
+    if (query + queryStep < end) bring(query + queryStep, stage ^ 1);
     const Value* queryTile = stages + stage * stageSize;
     float scores[2][queryTiles][4], gradients[2][queryTiles][4];
     clear(scores);

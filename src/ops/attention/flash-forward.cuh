@@ -1,12 +1,12 @@
-// Flash attention, forward (Dao 2023, "FlashAttention-2"): a block takes 16 · rowTiles queries for each of its four warps and walks
-// over the keys `keyStep` at a time, two tiles of keys and values on their way while the last are used. The softmax runs along in
-// base 2: maximum and sum of each query in the registers of the four lanes that share it.
+// Flash attention, forward (Dao 2023, "FlashAttention-2"): a block takes 16 · rowTiles queries for each of its four warps and
+// walks over the keys `keyStep` at a time, two tiles of keys and values on their way while the last are used. The softmax runs
+// along in base 2: maximum and sum of each query in the registers of the four lanes that share it.
 //
-// At head width 96 (the paper's 1.2B), rowTiles = 2 and keyStep = 64: each warp reads 30 KB of queries, keys and values from shared
-// memory for 192 products of 2048 multiply-adds. At 128 bytes and some 1200 multiply-adds (what mma.sync is said to reach on an H100;
-// not measured here) per clock and multiprocessor that is 240 clocks against 330: tensor cores set the pace, where rowTiles = 1 would
-// leave shared memory at its limit. Beside them a warp issues some 800 other instructions on each of four schedulers, 600 more with
-// dropout, for two resident blocks. Shared memory: 80 KB, two blocks in 228 KB.
+// At head width 96 (the paper's 1.2B), rowTiles = 2 and keyStep = 64: each warp reads 30 KB of queries, keys and values from
+// shared memory for 192 products of 2048 multiply-adds. At 128 bytes and some 1200 multiply-adds (what mma.sync is said to reach
+// on an H100; not measured here) per clock and multiprocessor that is 240 clocks against 330: tensor cores set the pace, where
+// rowTiles = 1 would leave shared memory at its limit. Beside them a warp issues some 800 other instructions on each of four
+// schedulers, 600 more with dropout, for two resident blocks. Shared memory: 80 KB, two blocks in 228 KB.
 #pragma once
 #include "tiles.cuh"
 
@@ -159,9 +159,10 @@ __device__ __forceinline__ void flashForward(const Attention& problem, const Val
   const int allSee = problem.firstKey ? 0 : problem.endVisible(firstQuery);
 
   queries.template bring<Tile::rows, padded, false>(queryTile, firstQuery);
-  bring(0, 0);
+  const int begin = firstOfKeys(problem, at, firstQuery, Tile::rows) / keyStep * keyStep;
+  bring(begin, 0);
   Tile tile(problem, at, firstQuery);
-  for (int key = 0, stage = 0; key < end; key += keyStep, stage ^= 1) {
+  for (int key = begin, stage = 0; key < end; key += keyStep, stage ^= 1) {
     waitForCopies<0>();
     __syncthreads();  // this stage is there for all, and none still reads the other
     if (key + keyStep < end) bring(key + keyStep, stage ^ 1);

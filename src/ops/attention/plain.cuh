@@ -136,7 +136,8 @@ struct Pair {  // of a query and a key
 };
 
 __device__ __forceinline__ Pair pairOf(const Attention& problem, Place at, Index i, int key, const Value* query,
-                                       const Value* keyRow, const Value* upstream, const Value* value, float logSum, float delta, bool packed) {
+                                       const Value* keyRow, const Value* upstream, const Value* value, float logSum,
+                                       float delta, bool packed) {
   const float score = problem.scale * dot(query, keyRow, problem.width, packed);
   const float probability = expFast(score - logSum), share = keptShare(problem, at, i, key);
   return {probability * share, probability * (share * dot(upstream, value, problem.width, packed) - delta)};

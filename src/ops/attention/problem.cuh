@@ -47,9 +47,9 @@ struct Attention {
 
 // (sample, head) of a block that is number `index` among all samples' heads.
 struct Place {
-  Index batch, head;
+  int batch, head;
 };
-__device__ __forceinline__ Place placeOf(const Attention& problem, Index index) {
-  const Quotient at = divide(index, problem.heads);
-  return {at.quotient, at.remainder};
+__device__ __forceinline__ Place placeOf(const Attention& problem, int index) {
+  const int heads = static_cast<int>(problem.heads);
+  return {index / heads, index % heads};
 }

@@ -19,6 +19,32 @@ __device__ __forceinline__ int endOfKeys(const Attention& problem, int first, in
   return first < queries ? problem.endVisible(min(queries, first + rows) - 1) : 0;
 }
 
+struct Smaller {
+  __device__ __forceinline__ int operator()(int a, int b) const { return min(a, b); }
+};
+struct Greater {
+  __device__ __forceinline__ int operator()(int a, int b) const { return max(a, b); }
+};
+
+// The first key that any of the queries [first, first + rows) sees, where documents hide some; all threads take part.
+__device__ __forceinline__ int firstOfKeys(const Attention& problem, Place at, int first, int rows) {
+  if (problem.firstKey == nullptr) return 0;
+  int least = static_cast<int>(problem.keys);
+  for (int i = first + threadIdx.x; i < min(static_cast<int>(problem.queries), first + rows); i += flashThreads)
+    least = min(least, problem.firstVisible(at.batch, i));
+  return acrossBlock(least, Smaller{}, static_cast<int>(problem.keys));
+}
+
+// The end of the queries, from `first` on, that see a key below `end`; all threads take part.
+__device__ __forceinline__ int endOfQueries(const Attention& problem, Place at, int first, int end) {
+  const int queries = static_cast<int>(problem.queries);
+  if (problem.firstKey == nullptr) return queries;
+  int most = first;
+  for (int i = first + threadIdx.x; i < queries; i += flashThreads)
+    if (problem.firstVisible(at.batch, i) < end) most = i + 1;
+  return acrossBlock(most, Greater{}, first);
+}
+
 // Rows of one matrix of one head: row r is `rows` numbers in, of `count`; the rest reads as zeros.
 struct Rows {
   const Value* first;
