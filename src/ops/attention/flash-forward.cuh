@@ -5,8 +5,8 @@
 // At head width 96 (the paper's 1.2B), rowTiles = 2 and keyStep = 64: each warp reads 30 KB of queries, keys and values from
 // shared memory for 192 products of 2048 multiply-adds. At 128 bytes and some 1200 multiply-adds (what mma.sync is said to reach
 // on an H100; not measured here) per clock and multiprocessor that is 240 clocks against 330: tensor cores set the pace, where
-// rowTiles = 1 would leave shared memory at its limit. Beside them a warp issues some 800 other instructions on each of four
-// schedulers, 600 more with dropout, for two resident blocks. Shared memory: 80 KB, two blocks in 228 KB.
+// rowTiles = 1 would leave shared memory at its limit. A warp issues some 800 other instructions meanwhile (600 more with dropout),
+// in 1300 clocks of its scheduler's tensor core. Shared memory: 80 KB, two blocks in 228 KB.
 #pragma once
 #include "tiles.cuh"
 
