@@ -70,8 +70,11 @@ export interface ProductAddresses {
   readonly bias?: bigint | undefined;
 }
 
-/** A problem with its algorithm. */
+/** A problem with its algorithms, the library's first choice before the others. */
 export interface PlannedProduct extends Disposable {
+  readonly algorithms: number;
+  /** Takes another algorithm for the runs that follow. */
+  choose(index: number): void;
   /** @param workspace as many bytes as the plan was allowed */
   run(addresses: ProductAddresses, accumulate: boolean, workspace: bigint, stream: bigint): void;
 }
@@ -79,8 +82,11 @@ export interface PlannedProduct extends Disposable {
 export interface CublasLt extends Disposable {
   /** "13.0.1". */
   readonly version: string;
-  /** @throws CudaError where the library has no algorithm for the problem. */
-  plan(problem: ProductProblem, workspaceLimit: number): PlannedProduct;
+  /**
+   * @param most algorithms asked for
+   * @throws CudaError where the library has none for the problem.
+   */
+  plan(problem: ProductProblem, workspaceLimit: number, most: number): PlannedProduct;
 }
 
 type Functions = CheckedFunctions<typeof signatures>;
@@ -97,7 +103,7 @@ export function openCublasLt(path: string): CublasLt {
   const handle = out.pointer;
   return {
     version: versionText(version),
-    plan: (problem, limit) => planProduct(functions, words, handle, problem, limit),
+    plan: (problem, limit, most) => planProduct(functions, words, handle, problem, limit, most),
     [Symbol.dispose]: () => functions.cublasLtDestroy(handle),
   };
 }
@@ -120,6 +126,7 @@ function planProduct(
   handle: bigint,
   problem: ProductProblem,
   workspaceLimit: number,
+  most: number,
 ): PlannedProduct {
   const out = new Out();
   functions.cublasLtMatmulDescCreate(out.place, computeFloat32, cudaDataTypes.f32);
@@ -157,30 +164,37 @@ function planProduct(
   prefer(preferences.alignmentB, alignments.b);
   prefer(preferences.alignmentC, alignments.d);
   prefer(preferences.alignmentD, alignments.d);
-  const result = new DataView(new ArrayBuffer(heuristicBytes));
-  const asked = [handle, description, a, b, d, d, preference, 1] as const;
+  const results = new DataView(new ArrayBuffer(heuristicBytes * most));
+  const asked = [handle, description, a, b, d, d, preference, most] as const;
   try {
-    functions.cublasLtMatmulAlgoGetHeuristic(...asked, result, out.place);
+    functions.cublasLtMatmulAlgoGetHeuristic(...asked, results, out.place);
   } catch (error) {
     free();
     throw error;
   } finally {
     functions.cublasLtMatmulPreferenceDestroy(preference);
   }
-  const status = result.getInt32(statusAt, true);
-  if (out.int === 0 || status !== 0) {
+  const algorithms = out.int;
+  const status = results.getInt32(statusAt, true);
+  if (algorithms === 0 || status !== 0) {
     free();
     throw cudaError('cublasLtMatmulAlgoGetHeuristic', status || notSupported, words);
   }
 
   const one = new Float32Array(32).fill(1); // alpha, and beta of a product that is added
   const zero = new Float32Array(32);
+  const algorithm = (index: number): DataView => new DataView(results.buffer, heuristicBytes * index, heuristicBytes);
+  let chosen = algorithm(0);
   return {
+    algorithms,
+    choose(index) {
+      chosen = algorithm(index);
+    },
     run(addresses, accumulate, workspace, stream) {
       if (addresses.bias !== undefined) set(attributes.biasPointer, addresses.bias);
       const beta = accumulate ? one : zero;
       const operands = [one, addresses.a, a, addresses.b, b, beta, addresses.d, d, addresses.d, d] as const;
-      functions.cublasLtMatmul(handle, description, ...operands, result, workspace, workspaceLimit, stream);
+      functions.cublasLtMatmul(handle, description, ...operands, chosen, workspace, workspaceLimit, stream);
     },
     [Symbol.dispose]: free,
   };

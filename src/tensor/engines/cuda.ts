@@ -26,6 +26,8 @@ export interface CudaOptions {
    * this rank on its host (`MEGATRON_LOCAL_RANK`); ranks share GPUs where there are more of them.
    */
   readonly gpu?: number;
+  /** Chooses the algorithm of each matrix product by measuring; `MEGATRON_CUDA_TUNE` where not given. */
+  readonly measureProducts?: boolean;
   /** What `findCuda` finds, where not given. */
   readonly libraries?: CudaLibraryPaths;
   /** Where notices go: a first compilation, say. */
@@ -74,14 +76,16 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
   driver.cuStreamCreate(out.place, nonBlockingStream);
   const stream = out.pointer;
 
-  const memory = new CachingAllocator(deviceBlocks(driver, description.name));
+  const blocks = deviceBlocks(driver, description.name);
+  const memory = new CachingAllocator(blocks);
   const staged = new StagedMemory(driver, stream);
   const { notify } = options;
   const functions = createFunctionLoader({
     ...{ driver, nvrtc: libraries.nvrtc, architecture: description.architecture, notify },
   });
   const cublasLt = openCublasLt(libraries.cublasLt);
-  const products = createProducts(cublasLt, driver, stream);
+  const measures = options.measureProducts ?? Boolean(process.env['MEGATRON_CUDA_TUNE']);
+  const products = createProducts(cublasLt, driver, stream, measures);
   const synchronous = Boolean(process.env['MEGATRON_CUDA_SYNC']);
   const backend: Backend = {
     name: 'cuda',
@@ -92,7 +96,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
     run: createLauncher({ driver, stream, device: description, functions, products, memory, synchronous }),
     [Symbol.dispose]: () => {
       staged.synchronize();
-      for (const part of [products, functions, staged]) part[Symbol.dispose]();
+      for (const part of [products, functions, staged, blocks]) part[Symbol.dispose]();
       closeDevice(driver, device, stream);
     },
   };
@@ -105,4 +109,4 @@ function closeDevice(driver: CudaDriver, device: number, stream: bigint): void {
 }
 
 const describe = ({ name, memoryBytes, architecture }: DeviceDescription, cublasLt: string): string =>
-  `cuda: ${name}, ${formatBytes(memoryBytes)}, compute capability ${architecture / 10}, cuBLASLt ${cublasLt}`;
+  `cuda: ${name}, ${formatBytes(memoryBytes)}, compute capability ${(architecture / 10).toFixed(1)}, cuBLASLt ${cublasLt}`;

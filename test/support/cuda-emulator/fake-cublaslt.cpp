@@ -155,9 +155,12 @@ OFFERED int cublasLtMatmulPreferenceSetAttribute(void*, int, const void*, size_t
 OFFERED int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int wanted, Heuristic* results,
                                            int* count) {
   if (wanted < 1) return invalid;
-  results[0] = {};
-  results[0].waves = 1.0f;
-  return *count = 1, ok;
+  *count = wanted < 2 ? wanted : 2;
+  for (int i = 0; i < *count; ++i) {
+    results[i] = {};
+    results[i].waves = 1.0f;
+  }
+  return ok;
 }
 
 OFFERED int cublasLtMatmul(void*, void* rule, const void* alpha, const void* a, void* aLayout, const void* b, void* bLayout,

@@ -22,7 +22,7 @@
 //     EPILOGUE_AUX_POINTER, EPILOGUE_AUX_LD, BIAS_DATA_TYPE; others are taken and ignored)
 //   cublasLtMatrixLayoutCreate cublasLtMatrixLayoutDestroy cublasLtMatrixLayoutSetAttribute
 //   cublasLtMatmulPreferenceCreate cublasLtMatmulPreferenceDestroy cublasLtMatmulPreferenceSetAttribute
-//   cublasLtMatmulAlgoGetHeuristic (one result) cublasLtMatmul (epilogues DEFAULT, BIAS, GELU_AUX_BIAS, GELU_AUX, DGELU)
+//   cublasLtMatmulAlgoGetHeuristic (two results) cublasLtMatmul (epilogues DEFAULT, BIAS, GELU_AUX_BIAS, GELU_AUX, DGELU)
 //
 // The device: "Emulated GPU", architecture 9.0, 4 multiprocessors, CUDA_EMULATED_MEMORY bytes of memory (1 GiB where not set),
 // all of it poisoned with 0xff bytes as it is handed out. Streams run at once; while one captures, its work is recorded for

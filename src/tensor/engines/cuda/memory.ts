@@ -8,8 +8,9 @@ import type { Block, BlockSource } from '../../allocator.ts';
 import type { DeviceMemory } from '../../engine.ts';
 
 /** Blocks of device memory for the allocator. All work is on one stream, so a block may be reused as soon as it is given back. */
-export function deviceBlocks(driver: CudaDriver, deviceName: string): BlockSource {
+export function deviceBlocks(driver: CudaDriver, deviceName: string): BlockSource & Disposable {
   const [out, total] = [new Out(), new Out()];
+  const addresses = new Set<bigint>();
   return {
     allocate(bytes) {
       try {
@@ -18,9 +19,18 @@ export function deviceBlocks(driver: CudaDriver, deviceName: string): BlockSourc
         if (error instanceof CudaError && error.status === outOfMemory) return undefined;
         throw error;
       }
+      addresses.add(out.pointer);
       return { buffer: undefined, byteOffset: 0, address: out.pointer, capacity: bytes };
     },
-    release: (block: Block) => driver.cuMemFree_v2(block.address),
+    release({ address }: Block) {
+      addresses.delete(address);
+      driver.cuMemFree_v2(address);
+    },
+    /** Frees what tensors still hold: a process may outlive its engine, and a GPU's memory is dear. */
+    [Symbol.dispose]() {
+      for (const address of addresses) driver.cuMemFree_v2(address);
+      addresses.clear();
+    },
     available() {
       driver.cuMemGetInfo_v2(out.place, total.place);
       return out.size;

@@ -11,6 +11,7 @@ import {
 } from '../../../ffi/cuda/cublas-lt.ts';
 import type { CudaDriver } from '../../../ffi/cuda/driver.ts';
 import { CudaError, Out } from '../../../ffi/cuda/status.ts';
+import { byteLengthOf } from '../../cost.ts';
 import type { DType } from '../../dtype.ts';
 import type { CudaProduct } from '../../launch.ts';
 import type { Tensor } from '../../tensor.ts';
@@ -42,18 +43,27 @@ interface ProductPlan {
 }
 
 /** The library adds biases of some types to results of some types. */
-function planIfSupported(cublasLt: CublasLt, problem: ProductProblem): PlannedProduct | undefined {
+function planIfSupported(cublasLt: CublasLt, problem: ProductProblem, most: number): PlannedProduct | undefined {
   try {
-    return cublasLt.plan(problem, workspaceBytes);
+    return cublasLt.plan(problem, workspaceBytes, most);
   } catch (error) {
     if (error instanceof CudaError && error.status === notSupported) return undefined;
     throw error;
   }
 }
 
-export function createProducts(cublasLt: CublasLt, driver: CudaDriver, stream: bigint): Products {
+/** Algorithms that are measured where asked for. */
+const mostAlgorithms = 8;
+const measuredRuns = 5;
+
+/**
+ * @param measures whether to choose the algorithm of each shape by running several, instead of taking the library's word. The
+ *   choice may then be another on the next run, and with it the last bits.
+ */
+export function createProducts(cublasLt: CublasLt, driver: CudaDriver, stream: bigint, measures: boolean): Products {
+  const most = measures ? mostAlgorithms : 1;
   const plans = new Map<string, ProductPlan>();
-  let workspace: bigint | undefined;
+  let workspace = 0n; // allocated with the first product
 
   const planOf = ({ a, b, c, m, n, k, transposeA, transposeB, bias }: CudaProduct['product']): ProductPlan => {
     const types = [dataTypeOf(a), dataTypeOf(b), dataTypeOf(c)] as const;
@@ -70,10 +80,46 @@ export function createProducts(cublasLt: CublasLt, driver: CudaDriver, stream: b
       d: { type: types[2], rows: n, columns: m },
       ...{ transposeA: transposeB, transposeB: transposeA, alignments },
     };
-    const withBias = read && planIfSupported(cublasLt, { ...problem, bias: read });
-    const plan = { planned: withBias ?? cublasLt.plan(problem, workspaceBytes), addsBias: withBias !== undefined };
+    const withBias = read && planIfSupported(cublasLt, { ...problem, bias: read }, most);
+    const plan = {
+      planned: withBias ?? cublasLt.plan(problem, workspaceBytes, most),
+      addsBias: withBias !== undefined,
+    };
     plans.set(key, plan);
+    if (plan.planned.algorithms > 1) chooseFastest(plan, { a, b, c, bias: bias?.values });
     return plan;
+  };
+
+  /** Runs each algorithm into scratch memory, since the result may be one that is added to. */
+  const chooseFastest = (
+    { planned, addsBias }: ProductPlan,
+    {
+      a,
+      b,
+      c,
+      bias,
+    }: { readonly a: Tensor; readonly b: Tensor; readonly c: Tensor; readonly bias: Tensor | undefined },
+  ): void => {
+    const out = new Out();
+    driver.cuMemAlloc_v2(out.place, byteLengthOf(c));
+    const addresses = { a: b.address, b: a.address, d: out.pointer, bias: addsBias ? bias?.address : undefined };
+    const secondsOf = (index: number): number => {
+      planned.choose(index);
+      try {
+        planned.run(addresses, false, workspace, stream);
+        driver.cuStreamSynchronize(stream);
+        const start = performance.now();
+        for (let i = 0; i < measuredRuns; i++) planned.run(addresses, false, workspace, stream);
+        driver.cuStreamSynchronize(stream);
+        return performance.now() - start;
+      } catch (error) {
+        if (error instanceof CudaError && error.status === notSupported) return Number.POSITIVE_INFINITY;
+        throw error;
+      }
+    };
+    const times = Array.from({ length: planned.algorithms }, (_, index) => secondsOf(index));
+    planned.choose(times.indexOf(Math.min(...times)));
+    driver.cuMemFree_v2(addresses.d);
   };
 
   return {
@@ -84,7 +130,7 @@ export function createProducts(cublasLt: CublasLt, driver: CudaDriver, stream: b
         if (!accumulate) c.fill(0); // an empty sum
         return false;
       }
-      if (workspace === undefined) {
+      if (workspace === 0n) {
         const out = new Out();
         driver.cuMemAlloc_v2(out.place, workspaceBytes);
         workspace = out.pointer;
@@ -97,7 +143,7 @@ export function createProducts(cublasLt: CublasLt, driver: CudaDriver, stream: b
     },
     [Symbol.dispose]() {
       for (const { planned } of plans.values()) planned[Symbol.dispose]();
-      if (workspace !== undefined) driver.cuMemFree_v2(workspace);
+      if (workspace !== 0n) driver.cuMemFree_v2(workspace);
       cublasLt[Symbol.dispose]();
     },
   };
