@@ -1,4 +1,4 @@
-// The C interface of the software CUDA that tests run against: what libcuda, libnvrtc and libcublasLt must offer here. Names,
+// The C interface of the software CUDA that tests run against: what libcuda, libnvrtc, libcublasLt and libnccl offer here. Names,
 // signatures and numbers are NVIDIA's (cuda.h, nvrtc.h, cublasLt.h); only what is listed exists.
 //
 // libcuda (all return CUresult; handles are pointers)
@@ -24,7 +24,11 @@
 //   cublasLtMatmulPreferenceCreate cublasLtMatmulPreferenceDestroy cublasLtMatmulPreferenceSetAttribute
 //   cublasLtMatmulAlgoGetHeuristic (two results) cublasLtMatmul (epilogues DEFAULT, BIAS, GELU_AUX_BIAS, GELU_AUX, DGELU)
 //
-// The device: "Emulated GPU", architecture 9.0, 4 multiprocessors, CUDA_EMULATED_MEMORY bytes of memory (1 GiB where not set),
+// libnccl (ranks are threads of one process; see fake-nccl.cpp)
+//   ncclGetVersion ncclGetErrorString ncclGetUniqueId ncclCommInitRank ncclCommDestroy
+//   ncclAllReduce ncclAllGather ncclReduceScatter ncclBroadcast
+//
+// The device (CUDA_EMULATED_DEVICES of them, 1 where not set): "Emulated GPU", architecture 9.0, 4 multiprocessors, CUDA_EMULATED_MEMORY bytes of memory (1 GiB where not set),
 // all of it poisoned with 0xff bytes as it is handed out. Streams run at once; while one captures, its work is recorded for
 // cuGraphLaunch instead. A cubin is an ELF shared library that g++ built. Launches of all threads of the process take turns.
 #pragma once
