@@ -42,7 +42,6 @@ interface ProductPlan {
   readonly addsBias: boolean;
 }
 
-/** The library adds biases of some types to results of some types. */
 function planIfSupported(cublasLt: CublasLt, problem: ProductProblem, most: number): PlannedProduct | undefined {
   try {
     return cublasLt.plan(problem, workspaceBytes, most);
@@ -68,9 +67,19 @@ export function createProducts(cublasLt: CublasLt, driver: CudaDriver, stream: b
   const planOf = ({ a, b, c, m, n, k, transposeA, transposeB, bias }: CudaProduct['product']): ProductPlan => {
     const types = [dataTypeOf(a), dataTypeOf(b), dataTypeOf(c)] as const;
     const alignments = { a: alignmentOf(b.address), b: alignmentOf(a.address), d: alignmentOf(c.address) };
-    const takesBias = bias && bias.values.address % biasAlignment === 0n;
+    // cublasLt.h promises biases of the result's own type alone
+    const takesBias = bias && bias.values.dtype === c.dtype && bias.values.address % biasAlignment === 0n;
     const read = takesBias ? { type: dataTypeOf(bias.values), address: bias.values.address } : undefined;
-    const key = [...types, read?.type, m, n, k, transposeA, transposeB, ...Object.values(alignments)].join(' ');
+    const key = [
+      ...types,
+      read && alignmentOf(read.address),
+      m,
+      n,
+      k,
+      transposeA,
+      transposeB,
+      ...Object.values(alignments),
+    ].join(' ');
     const known = plans.get(key);
     if (known) return known;
     // row-major c = op(a)·op(b) is column-major cᵀ = op(b)ᵀ·op(a)ᵀ, and memory of a matrix is that of its transpose
