@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { expectClose } from '../../../test/support/closeness.ts';
-import { describeOnEngines, exactEngine } from '../../../test/support/engines.ts';
+import { cpuEngine, describeOnEngines, exactEngine, noCpuEngine } from '../../../test/support/engines.ts';
 import { goldens } from '../../../test/support/golden.ts';
 import { decodeFloats, numbers } from '../../../test/support/numbers.ts';
 import { type HalfType, halfTypes } from '../../tensor/dtype.ts';
@@ -49,6 +49,43 @@ describe('adamWStep', () => {
     expectClose(parameters, decodeFloats(adamw.parameters), 6e-8, 'parameters');
     expectClose(first, decodeFloats(adamw.firstMoments), 6e-8, 'first moments');
     expectClose(second, decodeFloats(adamw.secondMoments), 6e-8, 'second moments', 0);
+  });
+});
+
+describe.skipIf(noCpuEngine)('adamWStep on threads', () => {
+  // Elements that one thread takes by whole vectors are the last few of another's share when there are more.
+  it.each(halfTypes)('rounds the smallest numbers to the same %s copy for every thread count', async (dtype) => {
+    const size = 3 * 16_384 + 37;
+    const tiny = Float32Array.from({ length: size }, (_, i) => (1 + i / size) * (dtype === 'bf16' ? 1e-39 : 1e-6));
+    const copies: string[] = [];
+    for (const threads of [1, 2, 3]) {
+      using on = await cpuEngine({ threads });
+      on.scope(() => {
+        const p = Tensor.from(on, tiny, [size]);
+        const [gradient, m, v] = [Tensor.zeros(on, [size]), Tensor.zeros(on, [size]), Tensor.zeros(on, [size])];
+        const copy = Tensor.zeros(on, [size], { dtype });
+        adamWStep(
+          on,
+          p,
+          gradient,
+          m,
+          v,
+          copy,
+          size,
+          1,
+          beta1,
+          1 - beta1,
+          beta2,
+          1 - beta2,
+          learningRate,
+          1,
+          epsilon,
+          0,
+        );
+        copies.push(Buffer.from(copy.bytes).toString('hex'));
+      });
+    }
+    expect(new Set(copies).size).toBe(1);
   });
 });
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { expectClose } from '../../../test/support/closeness.ts';
 import { describeOnEngines, exactEngine } from '../../../test/support/engines.ts';
 import { expectGolden } from '../../../test/support/golden.ts';
 import { numbers } from '../../../test/support/numbers.ts';
@@ -10,8 +11,11 @@ import {
   expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
+import { Tape } from '../../autograd/tape.ts';
 import { ShapeError } from '../../base/errors.ts';
+import { halfTypes } from '../../tensor/dtype.ts';
 import { Tensor } from '../../tensor/tensor.ts';
+import { weightedSum } from '../weighted-sum/op.ts';
 import { layerNorm } from './op.ts';
 
 type Names = 'x' | 'gamma' | 'beta';
@@ -66,6 +70,20 @@ describeOnEngines('layerNorm', (engine) => {
 
   it('takes activations of 16 bits', () =>
     expectHalvesAgree(engine(), layerNormCase([5, 65]), { floats: ['gamma', 'beta'] }));
+
+  it.each(halfTypes)('gives its weights their gradients where a %s input asks for none', (dtype) => {
+    const on = engine();
+    on.scope(() => {
+      const x = Tensor.from(on, [1, 2, 3, 4, 4, 4], [2, 3], { dtype });
+      const [gamma, beta] = [1, 0].map((value) => Tensor.from(on, [value, value, value], [3], { requiresGrad: true }));
+      if (!gamma || !beta) throw new Error('two tensors');
+      using tape = new Tape(on);
+      tape.backward(weightedSum(layerNorm(x, gamma, beta), Tensor.from(on, [1, 2, 3, 4, 5, 6], [2, 3])));
+      const normal = Math.sqrt(1.5); // of the first row: −√1.5, 0, √1.5; the second is zeros
+      expectClose(gamma.grad?.toArray() ?? [], [-normal, 0, 3 * normal], 1e-4, 'gradient of gamma'); // ε is 1e-5
+      expect(beta.grad?.toArray()).toEqual([5, 7, 9]);
+    });
+  });
 
   it('normalizes a row of one value to beta', () => {
     const test = layerNormCase([2, 5]);

@@ -29,7 +29,8 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon = 1e-5
     backward: (dy, gradients) => {
       using dGamma = Tensor.zeros(engine, [width], { kind: 'workspace' });
       using dBeta = Tensor.zeros(engine, [width], { kind: 'workspace' });
-      using unwanted = gradients.wants(x) ? undefined : Tensor.empty(engine, x.shape, { kind: 'workspace' });
+      const like = { kind: 'workspace', dtype: x.dtype } as const;
+      using unwanted = gradients.wants(x) ? undefined : Tensor.empty(engine, x.shape, like);
       const run = (dx: Tensor, accumulate: boolean): void =>
         layerNormBackward(engine, dy, x, gamma, mean, rstd, dx, dGamma, dBeta, rows, width, accumulate ? 1 : 0);
       if (unwanted) run(unwanted, false);

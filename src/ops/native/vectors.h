@@ -62,9 +62,12 @@ ALWAYS_INLINE Vector loadFirst(const T* from, int count) {
   return x;
 }
 
-// Stores the first `count` lanes.
+// Stores the first `count` lanes, rounded by the instructions of a whole vector: AVX512-BF16's take denormals for zero, plain
+// code does not, and no bit may depend on where the threads' shares end.
 template <class T>
 ALWAYS_INLINE void storeFirst(T* to, Vector x, int count) {
   if (count == lanes) return storeValues(to, x);
-  for (int i = 0; i < count; ++i) to[i] = static_cast<T>(x[i]);
+  T rest[lanes];
+  storeValues(rest, x);
+  std::copy_n(rest, count, to);
 }
