@@ -92,8 +92,8 @@ describeOnEngines('linear', (engine) => {
       [[2, 7, 65], 33],
       [[70, 130], 65],
     ])('takes activations of 16 bits from %j to %i', (shape, outputs) => {
-      // linearGelu rounds twice, x·Wᵀ and its own result
-      const twice = name === 'linear' ? 1 : 2;
+      // linearGelu rounds twice, x·Wᵀ and its own result; on a GPU the bias is added to what is rounded already
+      const twice = name === 'linear' && engine().name !== 'cuda' ? 1 : 2;
       const names16 = { floats: ['bias'], weights: ['weight'] } as const;
       const limits = { output: twice * 2 ** -8, gradient: twice * 2 ** -7 };
       expectHalvesAgree(engine(), linearCase(name, shape, outputs), names16, limits);
