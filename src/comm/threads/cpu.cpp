@@ -1,6 +1,5 @@
 // Ranks of one process reach straight into each other's memory: reductions and copies between native addresses.
 #include <cstring>
-#include "elements.h"
 #include "parallel.h"
 
 // Sums run over the ranks in rank order; the kernels' common flags would let the compiler choose another.
@@ -9,6 +8,8 @@
 #else
 #pragma GCC optimize("no-associative-math")
 #endif
+
+#include "elements.h"  // after the pragma: functions compiled with other flags are never inlined
 
 namespace {
 
