@@ -4,17 +4,12 @@ import { setImmediate } from 'node:timers/promises';
 import { UsageError } from '../base/errors.ts';
 import type { AdamW } from '../optim/adamw.ts';
 import { type LearningRateSchedule, learningRateAt } from '../optim/learning-rate.ts';
-import {
-  initialLossScale,
-  type LossScaleState,
-  type LossScaling,
-  mostOverflowsAtFloor,
-  nextLossScale,
-} from '../optim/loss-scale.ts';
+import { initialLossScale, type LossScaling } from '../optim/loss-scale.ts';
 import { GradientReducer } from '../parallel/data-parallel.ts';
 import type { RankGrid } from '../parallel/grid.ts';
 import { agreedValue } from '../parallel/scalars.ts';
-import { DivergenceError, evaluateInTurns, type StepResult, type Turns, trainStepInTurns } from './step.ts';
+import { countStep, type Progress, rescale, type SkippedStep } from './progress.ts';
+import { evaluateInTurns, type Turns, trainStepInTurns } from './step.ts';
 import { type BatchSizes, type BatchStream, checkBatchSizes, microBatchesPerRank, type TrainTask } from './task.ts';
 
 export interface LoopOptions extends BatchSizes, LearningRateSchedule {
@@ -48,28 +43,6 @@ export interface StopSignal {
   readonly aborted: boolean;
 }
 
-/** Where a run stands; all of it goes into checkpoints. */
-export interface Progress {
-  /** Iterations done, skipped ones included. */
-  iteration: number;
-  consumedSamples: number;
-  /** Iterations without an update, because scaled gradients overflowed; they do not move the learning rate on. */
-  skippedIterations: number;
-  /** Where the loss scale stands; undefined before the first iteration of a run that scales, and where none does. */
-  lossScale: LossScaleState | undefined;
-  /** Losses since the last line of `logInterval` or `evalInterval`, so that a resumed run logs the same means. */
-  lossSum: number;
-  lossCount: number;
-  /** Skipped iterations since that line. */
-  skippedCount: number;
-}
-
-/** Before the first iteration. */
-export const newProgress = (): Progress => ({
-  ...{ iteration: 0, consumedSamples: 0, skippedIterations: 0, lossScale: undefined },
-  ...{ lossSum: 0, lossCount: 0, skippedCount: 0 },
-});
-
 export interface LogRecord {
   readonly iteration: number;
   readonly consumedSamples: number;
@@ -99,10 +72,10 @@ export type ExitReason = 'finished' | 'signal' | 'exit interval' | 'exit duratio
 
 /** What a run tells while it goes; all optional. */
 export interface LoopEvents {
-  /** After every update. */
+  /** After every iteration, also one that was skipped. */
   stepped?(step: { readonly iteration: number; readonly loss: number; readonly elapsedMs: number }): void;
   /** After an iteration that was skipped because gradients overflowed. */
-  skipped?(step: { readonly iteration: number; readonly lossScale: number; readonly nextScale: number }): void;
+  skipped?(step: SkippedStep): void;
   /** After every `logInterval` updates, before every validation and at the end. */
   logged?(record: LogRecord): void;
   validating?(done: number, total: number): void;
@@ -163,7 +136,7 @@ export async function trainLoop<Batch>(
     progress.iteration = iteration;
     progress.consumedSamples = stream.consumedSamples;
     countStep(progress, step);
-    rescale(progress, options, overflowed, hooks);
+    rescale(progress, options.lossScaling, overflowed, hooks.skipped);
     const elapsedMs = performance.now() - start;
     logTime += elapsedMs;
     logSteps++;
@@ -207,41 +180,6 @@ export async function trainLoop<Batch>(
   save();
   await testAtEnd(task, progress.iteration, options, hooks);
   return 'finished';
-}
-
-/** A skipped iteration counts, but its loss belongs to no mean. */
-function countStep(progress: Progress, { loss, overflowed }: StepResult): void {
-  if (overflowed) {
-    progress.skippedIterations++;
-    progress.skippedCount++;
-  } else {
-    progress.lossSum += loss;
-    progress.lossCount++;
-  }
-}
-
-/** The scale of the next iteration. @throws DivergenceError when a lower scale is called for again and again, and there is none. */
-function rescale(
-  progress: Progress,
-  { lossScaling }: LoopOptions,
-  overflowed: boolean,
-  { skipped }: Pick<LoopEvents, 'skipped'>,
-): void {
-  const before = progress.lossScale;
-  if (!lossScaling || !before) return;
-  const after = nextLossScale(lossScaling, before, overflowed);
-  progress.lossScale = after;
-  if (overflowed) skipped?.({ iteration: progress.iteration, lossScale: before.scale, nextScale: after.scale });
-  if (after.stuck < mostOverflowsAtFloor) return;
-  throw new DivergenceError(
-    `training diverged: the gradients overflowed ${after.stuck} times in a row at the lowest loss scale, ${after.scale}`,
-    {
-      remedy:
-        lossScaling.kind === 'constant'
-          ? 'Go on from the last checkpoint with a smaller --loss-scale, without it (the scale then adapts), or with --bf16.'
-          : 'Go on from the last checkpoint with a lower --lr, with a smaller --min-loss-scale, or with --bf16.',
-    },
-  );
 }
 
 /** Does the work, and lets the event loop run after every turn. */

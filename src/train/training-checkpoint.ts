@@ -21,7 +21,7 @@ import type { Parameter, Parameters } from '../parallel/parameters.ts';
 import { agreedValue } from '../parallel/scalars.ts';
 import { type DType, rawBytes } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { Progress } from './loop.ts';
+import type { Progress } from './progress.ts';
 
 const storedDtypes: Record<DType, StoredDtype> = { f64: 'F64', f32: 'F32', bf16: 'BF16', f16: 'F16', i32: 'I32' };
 

@@ -7,7 +7,7 @@ import { AdamW } from '../../../src/optim/adamw.ts';
 import { createRankGrid } from '../../../src/parallel/grid.ts';
 import { createReferenceEngine } from '../../../src/tensor/engines/reference.ts';
 import { modelOfCheckpoint } from '../../../src/train/gpt-architecture.ts';
-import { newProgress } from '../../../src/train/loop.ts';
+import { newProgress } from '../../../src/train/progress.ts';
 import { loadTraining, saveTraining } from '../../../src/train/training-checkpoint.ts';
 
 export interface Resharding {
