@@ -189,3 +189,30 @@ describe('a resumed run', () => {
     expect(stderr).toContain('note: the checkpoint has no dynamic loss scale; it begins anew');
   });
 });
+
+describe('recomputation in 16 bits', () => {
+  it.each<[string, RunOptions]>([
+    ['bf16', { bf16: true }],
+    ['fp16', lively],
+  ])('changes no bit in %s, whether it is profiled or not', async (_, format) => {
+    using folder = temporaryFolder();
+    const train = async (name: string, options: RunOptions): Promise<readonly number[]> => {
+      const { losses } = await runTiny({ ...format, ...options, save: join(folder.path, name) });
+      return losses;
+    };
+    const losses = await train('plain', {});
+    const ways: Readonly<Record<string, RunOptions>> = {
+      selective: { recomputeGranularity: 'selective' },
+      full: { recomputeGranularity: 'full' },
+      profiled: { recomputeGranularity: 'full', recomputeNumLayers: 2, profile: join(folder.path, 'trace.json') },
+    };
+    using expected = openCheckpoint(join(folder.path, 'plain'));
+    for (const [name, options] of Object.entries(ways)) {
+      expect(await train(name, options), name).toEqual(losses);
+      using found = openCheckpoint(join(folder.path, name));
+      for (const tensor of expected.names()) {
+        expect(Buffer.compare(found.read(tensor), expected.read(tensor)), `${tensor} with ${name}`).toBe(0);
+      }
+    }
+  });
+});

@@ -76,6 +76,9 @@ describe.skipIf(noCpuEngine)(`compileLibrary${noCpuEngine ? ` (${noCpuEngine})` 
     expect(openLibrary(second).bind('answer', 'int32', [])()).toBe(4);
     expect(compilations).toBe(2);
     expect(cached().length).toBe(2); // nothing half-made stays behind
+    // linked anew, of objects that are there
+    expect(await compileLibrary(await compiler(), { ...request, linkFlags: ['-lm'] })).not.toBe(second);
+    expect(compilations).toBe(2);
   });
 
   it('does without OpenMP where the compiler has none, and says how to get it', async () => {

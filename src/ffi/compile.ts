@@ -118,7 +118,7 @@ export async function compileLibrary(compiler: Compiler, request: CompileRequest
   if (existsSync(target)) return target;
 
   const waiting = objects.filter(({ object }) => !existsSync(object));
-  request.onCompile?.(compiler, waiting.length);
+  if (waiting.length > 0) request.onCompile?.(compiler, waiting.length);
   let workFolder: string;
   try {
     mkdirSync(join(dirname(target), 'objects'), { recursive: true });
