@@ -3,11 +3,8 @@
 #pragma once
 #include "gemm-half-tile.h"
 
-// to[s·toStride + i] = from[i·fromStride + s], words, for 4 i and 4 s.
-template <class Unit, class T>
-ALWAYS_INLINE void transposeWords(const T* from, int64_t fromStride, uint32_t* to, int64_t toStride) {
-  const Words a = Unit::words(from), b = Unit::words(from + fromStride);
-  const Words c = Unit::words(from + 2 * fromStride), d = Unit::words(from + 3 * fromStride);
+// The columns of a 4 × 4 block of words, given its rows: column s goes to to[s·toStride …].
+ALWAYS_INLINE void transposeWords(Words a, Words b, Words c, Words d, uint32_t* to, int64_t toStride) {
   const Words ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), abHigh = __builtin_shufflevector(a, b, 2, 6, 3, 7);
   const Words cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), cdHigh = __builtin_shufflevector(c, d, 2, 6, 3, 7);
   const auto write = [&](int s, Words x) { *reinterpret_cast<UnalignedWords*>(to + s * toStride) = x; };
@@ -15,6 +12,13 @@ ALWAYS_INLINE void transposeWords(const T* from, int64_t fromStride, uint32_t* t
   write(1, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
   write(2, __builtin_shufflevector(abHigh, cdHigh, 0, 1, 4, 5));
   write(3, __builtin_shufflevector(abHigh, cdHigh, 2, 3, 6, 7));
+}
+
+// to[s·toStride + i] = from[i·fromStride + s], words, for 4 i and 4 s.
+template <class Unit, class T>
+ALWAYS_INLINE void transposeWords(const T* from, int64_t fromStride, uint32_t* to, int64_t toStride) {
+  transposeWords(Unit::words(from), Unit::words(from + fromStride), Unit::words(from + 2 * fromStride),
+                 Unit::words(from + 3 * fromStride), to, toStride);
 }
 
 // The word of step s of a vector that lies along memory.

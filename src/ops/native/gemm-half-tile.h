@@ -4,10 +4,6 @@
 #include <utility>
 #include "gemm-half-unit.h"
 
-constexpr int halfRows = 6;  // with AVX-512 24 sums, 4 vectors of B and one of A in 32 registers
-constexpr int halfVectors = vectorBytes == 32 || (vectorBytes == 16 && tileRows == 6) ? 2 : 4;
-constexpr int halfColumns = halfVectors * lanes;
-
 // Where a tile's sums go. Between blocks of the depth they wait in `partial`, which for a float32 C is C itself.
 template <class Out>
 struct HalfOutput {
@@ -29,11 +25,12 @@ ALWAYS_INLINE void finishValues(const HalfOutput<Out>& out, int i, int j, Vector
   storeValues(c, sum);
 }
 
-template <class Out>
+// sums: [rows][width], of which out.columns count.
+template <int width, class Out>
 inline void finishEdge(const HalfOutput<Out>& out, int rows, const float* sums) {
   for (int i = 0; i < rows; ++i)
     for (int64_t j = 0; j < out.columns; ++j) {
-      float sum = sums[i * halfColumns + j];
+      float sum = sums[i * width + j];
       float* partial = out.partial + i * out.partialStride + j;
       if (out.addPartial) sum += *partial;
       if (!out.last) {
@@ -83,7 +80,7 @@ void halfTile(int64_t steps, const uint32_t* __restrict__ a, int64_t aRow, const
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 8
     for (int j = 0; j < halfVectors; ++j) store(edge + i * halfColumns + j * lanes, sums[i][j]);
-  finishEdge(out, rows, edge);
+  finishEdge<halfColumns>(out, rows, edge);
 }
 
 template <class Out>

@@ -1,9 +1,22 @@
-// How 16-bit operands become what the registers multiply: 32-bit words, one for each step of the depth. Two units:
+// How 16-bit operands become what the registers multiply: 32-bit words, one for each step of the depth. Units:
 // Pairs: two neighbours of the depth in a word, multiplied and summed by one instruction (AVX512-BF16);
-// Widened: each value as a float32, for f16 and for processors without such an instruction.
+// Widened: each value as a float32, for f16 and for processors without such an instruction;
+// Amx (gemm-half-amx.h): pairs, multiplied a tile at a time.
 #pragma once
 #include <algorithm>
 #include "vectors.h"
+
+constexpr int halfRows = 6;  // with AVX-512 24 sums, 4 vectors of B and one of A in 32 registers
+constexpr int halfVectors = vectorBytes == 32 || (vectorBytes == 16 && tileRows == 6) ? 2 : 4;
+constexpr int halfColumns = halfVectors * lanes;
+
+// What the units that work on vectors have in common.
+struct VectorUnit {
+  static constexpr int rows = halfRows, columns = halfColumns;  // of a tile of C
+  static constexpr int stepMultiple = 1;     // words of the depth that are multiplied at a time
+  static constexpr bool wholeTiles = false;  // whether tiles of A are read whole, from rows that lie along memory
+  struct Session {};                         // what a thread holds while it multiplies
+};
 
 #if defined(__AVX512BF16__)
 constexpr bool hasPairs = true;
@@ -26,7 +39,7 @@ struct EightWords {
   Words low, high;
 };
 
-struct Pairs {
+struct Pairs : VectorUnit {
   static constexpr int depth = 2;  // of a word
 
   static ALWAYS_INLINE uint32_t word(const Bf16* first, const Bf16* second) {
@@ -50,7 +63,7 @@ struct Pairs {
 #endif
 };
 
-struct Widened {
+struct Widened : VectorUnit {
   static constexpr int depth = 1;
 
   template <class T>

@@ -2,6 +2,7 @@
 // unit can (rows along memory), else packed by the task that multiplies it. Each element of C is summed in one order, given by
 // the depth alone, so the result is the same for every thread count.
 #pragma once
+#include "gemm-half-amx.h"
 #include "gemm-half-few-rows.h"
 #include "gemm-half-pack.h"
 #include "parallel.h"
@@ -29,7 +30,7 @@ struct Range {
   int64_t begin, size;
 };
 
-// What is multiplied at a time. B's panels are packed as [block of the depth][panel][steps][halfColumns].
+// What is multiplied at a time. B's panels are packed as [block of the depth][panel][steps][Unit::columns].
 struct Block {
   Range rows, columns, depth;
   const uint32_t* packed;
@@ -48,37 +49,54 @@ struct Product {
   int64_t depthStep;  // of one pass through the registers
 
   static constexpr bool sumsInPlace = std::is_same_v<Out, float>;
-  static int64_t stepsOf(int64_t depth) { return ceilDivide(depth, Unit::depth); }
+  // Words of a vector, and of what pads them to whole tiles.
+  static int64_t wordsIn(int64_t depth) { return ceilDivide(depth, Unit::depth); }
+  static int64_t stepsOf(int64_t depth) { return roundUp(wordsIn(depth), Unit::stepMultiple); }
 
   void packColumns(const Range& columns, const Range& depth, uint32_t* packed) const {
-    const int64_t panels = ceilDivide(columns.size, halfColumns), blocks = ceilDivide(depth.size, depthStep);
+    const int64_t panels = ceilDivide(columns.size, Unit::columns), blocks = ceilDivide(depth.size, depthStep);
     const auto pack = [&](int64_t from, int64_t panel) {
       const int64_t size = std::min(depthStep, depth.size - from);
-      const int64_t used = std::min<int64_t>(halfColumns, columns.size - panel * halfColumns);
-      const T* source = b.at(columns.begin + panel * halfColumns, depth.begin + from);
-      uint32_t* to = packed + halfColumns * (panels * stepsOf(from) + panel * stepsOf(size));
+      const int64_t used = std::min<int64_t>(Unit::columns, columns.size - panel * Unit::columns);
+      const T* source = b.at(columns.begin + panel * Unit::columns, depth.begin + from);
+      uint32_t* to = packed + Unit::columns * (panels * stepsOf(from) + panel * stepsOf(size));
       if (b.along)
-        packVectorsAlong<Unit>(source, b.stride, used, halfColumns, size, to);
+        packVectorsAlong<Unit>(source, b.stride, used, Unit::columns, size, to);
       else
-        packVectorsAcross<Unit, T, halfColumns>(source, b.stride, used, size, to);
+        packVectorsAcross<Unit, T, Unit::columns>(source, b.stride, used, size, to);
+      std::fill(to + Unit::columns * wordsIn(size), to + Unit::columns * stepsOf(size), 0u);
     };
-    parallelFor(context, panels * blocks, 1 + 65536 / (depthStep * halfColumns), [&](int64_t begin, int64_t end, int) {
+    parallelFor(context, panels * blocks, 1 + 65536 / (depthStep * Unit::columns), [&](int64_t begin, int64_t end, int) {
       for (int64_t index = begin; index < end; ++index) pack(index / panels * depthStep, index % panels);
     });
   }
 
   // Rows of A as words, a tile's rows `tileStride` behind those of the one before: as they lie where they are words already,
-  // else packed.
+  // and whole tiles if need be; else packed.
   const uint32_t* wordsOf(const Range& rows, const Range& depth, int64_t& tileStride) const {
     const T* source = a.at(rows.begin, depth.begin);
     const int64_t steps = stepsOf(depth.size);
-    if (Unit::depth == 2 && a.along && k % 2 == 0) {
-      tileStride = halfRows * a.stride / 2;
+    const bool whole = rows.size % Unit::rows == 0 && depth.size % (Unit::depth * Unit::stepMultiple) == 0;
+    if (Unit::depth == 2 && a.along && k % 2 == 0 && (whole || !Unit::wholeTiles)) {
+      tileStride = Unit::rows * a.stride / 2;
       return reinterpret_cast<const uint32_t*>(source);
     }
-    // Panels are written side by side: 64 bytes more keep them from sharing the same sets of the first-level cache.
-    tileStride = halfRows * steps + (a.along ? 0 : 16);
-    uint32_t* packed = reinterpret_cast<uint32_t*>(reserveWorkspace(ceilDivide(rows.size, halfRows) * tileStride));
+    // What is written side by side, rows of a tile or panels, lies 64 bytes further apart than it is long, or it would share the
+    // same sets of the first-level cache.
+    constexpr int64_t apart = 16;
+    if constexpr (Unit::wholeTiles) {
+      const int64_t rowWords = steps + apart, wholeRows = roundUp(rows.size, Unit::rows);
+      tileStride = Unit::rows * rowWords;
+      uint32_t* packed = reinterpret_cast<uint32_t*>(reserveWorkspace(wholeRows * rowWords));
+      std::fill(packed + rows.size * rowWords, packed + wholeRows * rowWords, 0u);
+      if (a.along)
+        packRows(source, a.stride, rows.size, depth.size, steps, packed, rowWords);
+      else
+        packRowsTransposed(source, a.stride, rows.size, depth.size, steps, packed, rowWords);
+      return packed;
+    }
+    tileStride = Unit::rows * steps + (a.along ? 0 : apart);
+    uint32_t* packed = reinterpret_cast<uint32_t*>(reserveWorkspace(ceilDivide(rows.size, Unit::rows) * tileStride));
     if (a.along)
       widenRows<Unit>(source, a.stride, rows.size, depth.size, packed);
     else
@@ -88,7 +106,8 @@ struct Product {
 
   // Rows and panels of columns of a block; both ranges count from its first.
   void task(const Block& block, const Range& rows, const Range& panels) const {
-    const int64_t allPanels = ceilDivide(block.columns.size, halfColumns);
+    [[maybe_unused]] const typename Unit::Session session{};
+    const int64_t allPanels = ceilDivide(block.columns.size, Unit::columns);
     for (int64_t from = 0; from < block.depth.size; from += depthStep) {
       const Range depth{block.depth.begin + from, std::min(depthStep, block.depth.size - from)};
       const int64_t steps = stepsOf(depth.size);
@@ -96,21 +115,26 @@ struct Product {
       int64_t tileStride;
       const uint32_t* words = wordsOf({block.rows.begin + rows.begin, rows.size}, depth, tileStride);
       for (int64_t q = panels.begin; q < panels.begin + panels.size; ++q) {
-        const uint32_t* panel = block.packed + halfColumns * (allPanels * stepsOf(from) + q * steps);
-        const int64_t column = q * halfColumns, inC = block.columns.begin + column;
-        for (int64_t i = 0; i < rows.size; i += halfRows) {
-          const int64_t row = rows.begin + i, used = std::min<int64_t>(halfRows, rows.size - i);
+        const uint32_t* panel = block.packed + Unit::columns * (allPanels * stepsOf(from) + q * steps);
+        const int64_t column = q * Unit::columns, inC = block.columns.begin + column;
+        for (int64_t i = 0; i < rows.size; i += Unit::rows) {
+          const int64_t row = rows.begin + i, used = std::min<int64_t>(Unit::rows, rows.size - i);
           const HalfOutput<Out> out{c + (block.rows.begin + row) * n + inC,
                                     block.partial + row * block.partialStride + column,
                                     bias ? bias + inC : nullptr,
                                     n,
                                     block.partialStride,
-                                    std::min<int64_t>(halfColumns, n - inC),
+                                    std::min<int64_t>(Unit::columns, n - inC),
                                     accumulate && !sumsInPlace,
                                     !first || (accumulate && sumsInPlace),
                                     last};
-          const auto compute = a.along ? halfTileFor<Unit, Out, false>(used) : halfTileFor<Unit, Out, true>(used);
-          compute(steps, words + i / halfRows * tileStride, tileStride / halfRows, panel, out);
+          const uint32_t* tileWords = words + i / Unit::rows * tileStride;
+          if constexpr (Unit::wholeTiles) {
+            multiplyTiles(steps, used, tileWords, tileStride / Unit::rows, panel, out);
+          } else {
+            const auto compute = a.along ? halfTileFor<Unit, Out, false>(used) : halfTileFor<Unit, Out, true>(used);
+            compute(steps, tileWords, tileStride / Unit::rows, panel, out);
+          }
         }
       }
     }
@@ -118,14 +142,14 @@ struct Product {
 
   void multiply(const Block& block) const {
     // Smaller tasks where there is too little work to go round.
-    const int64_t rows = block.rows.size, panels = ceilDivide(block.columns.size, halfColumns);
+    const int64_t rows = block.rows.size, panels = ceilDivide(block.columns.size, Unit::columns);
     int64_t rowStep = taskRows, panelStep = panels;
     const auto tasks = [&] { return ceilDivide(rows, rowStep) * ceilDivide(panels, panelStep); };
-    while (context->threads > 1 && tasks() < 4 * context->threads && (panelStep > 1 || rowStep > halfRows)) {
-      if (panelStep > 4 || rowStep == halfRows)
+    while (context->threads > 1 && tasks() < 4 * context->threads && (panelStep > 1 || rowStep > Unit::rows)) {
+      if (panelStep > 4 || rowStep == Unit::rows)
         panelStep = (panelStep + 1) / 2;
       else
-        rowStep = roundUp(rowStep / 2, halfRows);
+        rowStep = roundUp(rowStep / 2, Unit::rows);
     }
     const int64_t columnTasks = ceilDivide(panels, panelStep);
     const auto run = [&](int64_t index) {
@@ -142,11 +166,12 @@ struct Product {
   void run() const {
     static thread_local Workspace packedSpace, partialSpace;
     // B is packed for all of the depth where that leaves room for some columns.
-    int64_t columnStep = std::min<int64_t>(roundUp(n, halfColumns), 1024);
+    int64_t columnStep = std::min<int64_t>(roundUp(n, Unit::columns), 1024);
     const int64_t fitting = packedLimit / (columnStep * stepsOf(depthStep)) * depthStep;
     const int64_t packedDepth = std::min(k, std::max(depthStep, fitting));
     if (packedDepth == k)
-      columnStep = std::min(roundUp(n, halfColumns), std::max(columnStep, packedLimit / stepsOf(k) / halfColumns * halfColumns));
+      columnStep = std::min(roundUp(n, Unit::columns),
+                            std::max(columnStep, packedLimit / stepsOf(k) / Unit::columns * Unit::columns));
     const bool waits = !sumsInPlace && k > depthStep;
     const int64_t rowStep = waits ? std::min(m, partialLimit / columnStep / taskRows * taskRows) : m;
     uint32_t* packed = reinterpret_cast<uint32_t*>(packedSpace.reserve(columnStep * stepsOf(packedDepth)));
@@ -171,9 +196,9 @@ struct Product {
 template <class Unit, class T, class Out>
 void multiply(const Context* context, const Source<T>& a, const Source<T>& b, int64_t m, int64_t n, int64_t k,
               const float* bias, Out* c, bool accumulate) {
-  if (m <= fewRows && a.along && b.along)
-    return FewRows<Unit, T, Out>{m, n, k, a.data, b.data, bias, c, accumulate}.run(context);
-  const int64_t depthStep = roundUp(ceilDivide(k, ceilDivide(k, depthBlock)), 2);
+  static_assert(taskRows % Unit::rows == 0, "tasks are whole tiles, whatever their number");
+  const int64_t multiple = std::max(2, Unit::depth * Unit::stepMultiple);
+  const int64_t depthStep = roundUp(ceilDivide(k, ceilDivide(k, depthBlock)), multiple);
   Product<Unit, T, Out>{context, a, b, m, n, k, bias, c, accumulate, depthStep}.run();
 }
 

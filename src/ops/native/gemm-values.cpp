@@ -16,7 +16,7 @@ void gemmValues(const Context* context, bool transposeA, bool transposeB, int64_
   });
 }
 
-// The unit that multiplies values of type T here.
+// The unit of vectors that multiplies values of type T here.
 template <class T>
 using UnitOf = std::conditional_t<hasPairs && std::is_same_v<T, Bf16>, Pairs, Widened>;
 
@@ -30,6 +30,12 @@ void gemmValues(const Context* context, bool transposeA, bool transposeB, int64_
     return;
   }
   const half::Source<T> rows{a, transposeA ? m : k, !transposeA}, columns{b, transposeB ? k : n, transposeB};
+  if (m <= half::fewRows && rows.along && columns.along)
+    return half::FewRows<UnitOf<T>, T, Out>{m, n, k, a, b, bias, c, accumulate}.run(context);
+#if defined(HAVE_AMX)
+  if constexpr (std::is_same_v<T, Bf16>)
+    if (amxGranted()) return half::multiply<Amx>(context, rows, columns, m, n, k, bias, c, accumulate);
+#endif
   half::multiply<UnitOf<T>>(context, rows, columns, m, n, k, bias, c, accumulate);
 }
 
@@ -40,5 +46,12 @@ INSTANCE(Bf16, float)
 INSTANCE(F16, F16)
 INSTANCE(F16, float)
 
-// What multiplies bf16 in this build: 0 float32 units after widening, 1 AVX512-BF16. f16 is always widened.
-extern "C" int32_t megatron_bf16_unit() { return hasPairs ? 1 : 0; }
+// What multiplies bf16 in this process: 0 float32 units after widening, 1 AVX512-BF16, 2 AMX, 3 AVX512-BF16 because the
+// system refuses AMX. f16 is always widened.
+extern "C" int32_t megatron_bf16_unit() {
+#if defined(HAVE_AMX)
+  if (amxGranted()) return 2;
+  if (hasPairs) return 3;
+#endif
+  return hasPairs ? 1 : 0;
+}

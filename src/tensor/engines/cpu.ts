@@ -116,6 +116,8 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
 const bf16Units: readonly string[] = [
   '16-bit products widened to float32 (the processor has no unit for them)',
   'bf16 products by AVX512-BF16 (f16 widened to float32: no unit for it)',
+  'bf16 products by AMX (checked in emulation only so far; f16 widened to float32: no unit for it)',
+  'bf16 products by AVX512-BF16 (the system refuses AMX; f16 widened to float32: no unit for it)',
 ];
 
 /** The instances of `ValueKernel` in ops/native/elements.h. */
