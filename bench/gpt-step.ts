@@ -28,9 +28,18 @@ export function pick<Value>(table: Record<string, Value>, name: string, what: st
   return value;
 }
 
-/** Sizes from the options `--model --precision --batch --seq --dropout` of a benchmark. */
-export function stepSizes(options: Record<'model' | 'precision' | 'batch' | 'seq' | 'dropout', string>): StepSizes {
+const recomputations: Record<string, Recomputation> = {
+  none: { granularity: 'none' },
+  selective: { granularity: 'selective' },
+  full: { granularity: 'full', method: 'uniform', numLayers: 1 },
+};
+
+type StepOption = 'model' | 'precision' | 'batch' | 'seq' | 'dropout';
+
+/** Sizes from the options `--model --precision --batch --seq --dropout`, and `--recompute`, of a benchmark. */
+export function stepSizes(options: Record<StepOption, string> & { readonly recompute?: string }): StepSizes {
   return {
+    recomputation: pick(recomputations, options.recompute ?? 'none', 'recomputation'),
     ...pick(models, options.model, 'model'),
     computeType: pick(precisions, options.precision, 'precision'),
     ...{ batch: Number(options.batch), seq: Number(options.seq), dropout: Number(options.dropout) },

@@ -14,7 +14,7 @@ import { startTorch, type TorchOptions, type TorchPeer, torchVariants } from './
 export async function trainBenchmark(args: readonly string[]): Promise<void> {
   const options = benchmarkOptions(args, {
     ...{ model: '124m', precision: 'bf16', batch: '4', seq: '1024', steps: '5', threads: '2', dropout: '0' },
-    ...{ peer: 'none', variants: torchVariants.join(',') },
+    ...{ recompute: 'none', peer: 'none', variants: torchVariants.join(',') },
   });
   const sizes = stepSizes(options);
   const threads = Number(options.threads);

@@ -9,7 +9,7 @@ const sources = join(root, 'src');
 const target = join(root, 'dist');
 
 for (const name of readdirSync(sources, { recursive: true, encoding: 'utf8' })) {
-  if (!/\.(cpp|cu|h)$/.test(name)) continue;
+  if (!/\.(cpp|cu|cuh|h)$/.test(name)) continue;
   mkdirSync(dirname(join(target, name)), { recursive: true });
   copyFileSync(join(sources, name), join(target, name));
 }

@@ -105,7 +105,8 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
         functions.set(kernel, instances);
       }
       const native = instances[kernel.takesValues ? valueTypes.indexOf(valueTypeOf(kernel, values, 'f32')) : 0];
-      native?.(context, ...values.map(nativeValueOf));
+      if (!native) throw new EngineError(`${kernel.name} has no instance for the values it was given`);
+      native(context, ...values.map(nativeValueOf));
     },
     [Symbol.dispose]: () => {},
   };
