@@ -5,7 +5,7 @@ import { gptConfig, paddedVocabSize } from '../src/model/config.ts';
 import { GptModel } from '../src/model/gpt.ts';
 import type { Recomputation } from '../src/model/recomputation.ts';
 import { AdamW } from '../src/optim/adamw.ts';
-import { soloGrid } from '../src/parallel/grid.ts';
+import { type RankGrid, soloGrid } from '../src/parallel/grid.ts';
 import type { DType } from '../src/tensor/dtype.ts';
 import type { Engine } from '../src/tensor/engine.ts';
 import { countLossTerms, gptLossSum } from '../src/train/gpt-loss.ts';
@@ -60,8 +60,8 @@ export interface StepSizes {
   readonly recomputation?: Recomputation;
 }
 
-/** A GPT-2 model, an optimizer and one fixed batch: `step` makes one update. */
-export function gptStep(engine: Engine, sizes: StepSizes) {
+/** A GPT-2 model, an optimizer and one fixed batch: `step` makes one update, of this rank's part. */
+export function gptStep(engine: Engine, sizes: StepSizes, grid: RankGrid = soloGrid()) {
   const { layers, hidden, heads, batch, seq, dropout, computeType, vocabulary = 50257, recomputation } = sizes;
   const config = gptConfig({
     ...{
@@ -73,7 +73,7 @@ export function gptStep(engine: Engine, sizes: StepSizes) {
     },
     ...{ attentionDropout: dropout, hiddenDropout: dropout },
   });
-  const model = new GptModel(config, undefined, recomputation ? { recomputation } : {});
+  const model = new GptModel(config, grid.tensor, recomputation ? { recomputation } : {});
   model.parameters.allocate(engine, { computeType });
   model.parameters.initialize(1234);
   const optimizer = new AdamW(model.parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 });
@@ -96,7 +96,7 @@ export function gptStep(engine: Engine, sizes: StepSizes) {
   const stream = { next: () => micro, consumedSamples: 0 };
   const task = {
     engine,
-    grid: soloGrid(),
+    grid,
     parameters: model.parameters,
     trainBatches: () => stream,
     validationBatches: () => undefined,

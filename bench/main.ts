@@ -7,6 +7,7 @@ import { parityBenchmark } from './parity.ts';
 import { precisionBenchmark } from './precision.ts';
 import { recomputeBenchmark } from './recompute.ts';
 import { scalingBenchmark } from './scaling.ts';
+import { splitBenchmark } from './split.ts';
 import { trainBenchmark } from './train.ts';
 
 const benchmarks: Record<string, { readonly help: string; readonly run: (args: readonly string[]) => Promise<void> }> =
@@ -17,6 +18,7 @@ const benchmarks: Record<string, { readonly help: string; readonly run: (args: r
     precision: { help: 'losses in float32, bf16 and fp16 on real text, as JSON and SVG', run: precisionBenchmark },
     recompute: { help: 'what recomputation saves in memory and costs in time', run: recomputeBenchmark },
     scaling: { help: "the paper's weak and strong scaling on this machine, as JSON and SVG", run: scalingBenchmark },
+    split: { help: 'one rank with N threads against N ranks that split every layer', run: splitBenchmark },
     train: { help: 'whole training steps; --peer torch runs PyTorch in turn', run: trainBenchmark },
   };
 

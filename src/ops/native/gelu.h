@@ -17,17 +17,20 @@ ALWAYS_INLINE Vector normalCdf(Vector x, Vector power) {
   return x < 0.0f ? tail : 1.0f - tail;
 }
 
-// tanh of what the approximate form takes it of, from one exponential; absolute error below 2e-7.
-ALWAYS_INLINE Vector geluTanhOf(Vector x) {
+// σ = σ(2y) = ½(1 + tanh y) with y as the approximate form has it, and σ(1 − σ), which keeps its digits where σ is near 1.
+struct GeluSigmoid {
+  Vector value, slope;
+};
+ALWAYS_INLINE GeluSigmoid geluSigmoid(Vector x) {
   const Vector y = 0.79788456080286536f * (x + 0.044715f * x * x * x);
-  const Vector e = expVector(-2.0f * magnitudeOf(y)), t = (1.0f - e) / (1.0f + e);
-  return y < 0.0f ? -t : t;
+  const Vector e = expVector(-2.0f * magnitudeOf(y)), larger = 1.0f / (1.0f + e), smaller = e * larger;
+  return {y < 0.0f ? smaller : larger, smaller * larger};
 }
 
 template <int form>
 ALWAYS_INLINE Vector geluOf(Vector x) {
   if (form == geluErf) return x * normalCdf(x, expVector(-0.5f * x * x));
-  return 0.5f * x * (1.0f + geluTanhOf(x));
+  return x * geluSigmoid(x).value;
 }
 
 template <int form>
@@ -36,6 +39,6 @@ ALWAYS_INLINE Vector geluSlope(Vector x) {
     const Vector power = expVector(-0.5f * x * x);
     return normalCdf(x, power) + x * power * 0.39894228040143268f;
   }
-  const Vector t = geluTanhOf(x);
-  return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.79788456080286536f * (1.0f + 0.134145f * x * x);
+  const GeluSigmoid s = geluSigmoid(x);
+  return s.value + x * s.slope * 1.59576912160573072f * (1.0f + 0.134145f * x * x);
 }

@@ -141,25 +141,32 @@ struct Product {
   }
 
   void multiply(const Block& block) const {
-    // Smaller tasks where there is too little work to go round.
-    const int64_t rows = block.rows.size, panels = ceilDivide(block.columns.size, Unit::columns);
-    int64_t rowStep = taskRows, panelStep = panels;
-    const auto tasks = [&] { return ceilDivide(rows, rowStep) * ceilDivide(panels, panelStep); };
-    while (context->threads > 1 && tasks() < 4 * context->threads && (panelStep > 1 || rowStep > Unit::rows)) {
-      if (panelStep > 4 || rowStep == Unit::rows)
-        panelStep = (panelStep + 1) / 2;
+    // Every thread gets as many tasks, all but a tile of one size, so that none waits for a last one. More tasks where there is
+    // little work to go round: fewer rows first, since each task may have to pack its rows of A.
+    const int64_t threads = context->threads, panels = ceilDivide(block.columns.size, Unit::columns);
+    const int64_t tiles = ceilDivide(block.rows.size, Unit::rows);
+    int64_t rowTasks = std::min(tiles, roundUp(ceilDivide(block.rows.size, taskRows), threads)), columnTasks = 1;
+    while (threads > 1 && rowTasks * columnTasks < 4 * threads) {
+      if (16 * rowTasks <= tiles)
+        rowTasks *= 2;
+      else if (2 * columnTasks <= panels)
+        columnTasks *= 2;
+      else if (2 * rowTasks <= tiles)
+        rowTasks *= 2;
       else
-        rowStep = roundUp(rowStep / 2, Unit::rows);
+        break;
     }
-    const int64_t columnTasks = ceilDivide(panels, panelStep);
     const auto run = [&](int64_t index) {
-      const int64_t row = index / columnTasks * rowStep, panel = index % columnTasks * panelStep;
-      task(block, {row, std::min(rowStep, rows - row)}, {panel, std::min(panelStep, panels - panel)});
+      const int64_t r = index / columnTasks, q = index % columnTasks;
+      const int64_t row = tiles * r / rowTasks * Unit::rows, panel = panels * q / columnTasks;
+      const int64_t rowEnd = std::min(block.rows.size, tiles * (r + 1) / rowTasks * Unit::rows);
+      task(block, {row, rowEnd - row}, {panel, panels * (q + 1) / columnTasks - panel});
     };
-    if (rows * block.columns.size * block.depth.size < 200000) {  // waking threads would cost more than the work
-      for (int64_t index = 0; index < tasks(); ++index) run(index);
+    const int64_t tasks = rowTasks * columnTasks;
+    if (block.rows.size * block.columns.size * block.depth.size < 200000) {  // waking threads would cost more than the work
+      for (int64_t index = 0; index < tasks; ++index) run(index);
     } else {
-      parallelTasks(context, tasks(), run);
+      parallelTasks(context, tasks, run);
     }
   }
 

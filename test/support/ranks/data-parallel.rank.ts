@@ -42,7 +42,7 @@ class Net {
       return [declare(`w${i}`, [outputs, inputs]), declare(`b${i}`, [outputs])] as const;
     });
     this.unused = this.parameters.declare({
-      ...{ name: 'unused', globalShape: [11], initial: { kind: 'constant', value: 0 }, decay: true },
+      ...{ name: 'unused', globalShape: [11, 1], initial: { kind: 'constant', value: 0 }, decay: true },
     });
     this.parameters.allocate(engine);
     for (const [i, parameter] of this.parameters.all.entries()) {
@@ -131,7 +131,7 @@ function reduced(world: Communicator, engine: Engine, bucketSize: number): Diffe
       result['starts that overlap nothing'] = 1;
     }
   }
-  // in memory the weights and the unused one take 80, 96, 32, 16: from the last on 144 and 80; the biases 48 together
+  // in memory the weights and the unused one take 96, 96, 32, 32: from the last on 160 and 96; the biases 96 together
   const known: Record<number, number> = { 1: 7, 100: 3, [defaultBucketSize]: 2 };
   if (world.size > 1 && !(buckets.size === 1 && buckets.has(known[bucketSize] ?? 0))) {
     result['buckets missed or twice'] = [...buckets][0] ?? 1;
