@@ -106,10 +106,11 @@ export async function compileLibrary(compiler: Compiler, request: CompileRequest
   const flags = [...commonFlags, processorFlag, ...threadFlags, ...(request.compileFlags ?? [])];
   const libraries = request.linkFlags ?? [];
   const foreign = request.foreignHeaders ?? [];
+  const processor = processorKind();
+  const read = readOnce(); // sources share most of their headers, and this runs whenever an engine starts
   const objects = request.sources.map((source) => {
-    const files = [...withIncludes(source, request.includeFolders), ...foreign];
-    const contents = files.map((file) => readFileSync(file, 'utf8'));
-    const key = keyOf([compiler, flags, processorKind(), contents]);
+    const files = [...withIncludes(source, request.includeFolders, read), ...foreign];
+    const key = keyOf([compiler, flags, processor, files.map(read)]);
     return { source, key, object: join(cacheFolder(), 'objects', `${basename(source)}-${key}.o`) };
   });
   const key = keyOf([compiler, linkFlags, libraries, objects.map((object) => object.key)]);
@@ -147,14 +148,24 @@ export async function compileLibrary(compiler: Compiler, request: CompileRequest
   }
 }
 
+/** Reads text files, each once. */
+function readOnce(): (file: string) => string {
+  const texts = new Map<string, string>();
+  return (file) => {
+    const text = texts.get(file) ?? readFileSync(file, 'utf8');
+    texts.set(file, text);
+    return text;
+  };
+}
+
 const keyOf = (parts: readonly unknown[]): string =>
   createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24);
 
 /** A source and all files that it includes by "name", in the order of their first mention. */
-export function withIncludes(source: string, folders: readonly string[]): string[] {
+export function withIncludes(source: string, folders: readonly string[], read = readOnce()): string[] {
   const files = [source];
   for (const file of files) {
-    for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(/^\s*#\s*include\s*"([^"]+)"/gm)) {
+    for (const [, name = ''] of read(file).matchAll(/^\s*#\s*include\s*"([^"]+)"/gm)) {
       const found = [dirname(file), ...folders].map((folder) => join(folder, name)).find((path) => existsSync(path));
       if (found && !files.includes(found)) files.push(found);
     }

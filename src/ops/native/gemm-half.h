@@ -203,7 +203,7 @@ struct Product {
 template <class Unit, class T, class Out>
 void multiply(const Context* context, const Source<T>& a, const Source<T>& b, int64_t m, int64_t n, int64_t k,
               const float* bias, Out* c, bool accumulate) {
-  static_assert(taskRows % Unit::rows == 0, "tasks are whole tiles, whatever their number");
+  static_assert(taskRows % Unit::rows == 0, "a block of rows whose sums wait is whole tiles");
   const int64_t multiple = std::max(2, Unit::depth * Unit::stepMultiple);
   const int64_t depthStep = roundUp(ceilDivide(k, ceilDivide(k, depthBlock)), multiple);
   Product<Unit, T, Out>{context, a, b, m, n, k, bias, c, accumulate, depthStep}.run();
