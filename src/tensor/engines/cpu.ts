@@ -115,7 +115,7 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
 
 /** What 16-bit products use, by the number that ops/native/gemm-values.cpp gives. */
 const bf16Units: readonly string[] = [
-  '16-bit products widened to float32 (the processor has no unit for them)',
+  '16-bit products widened to float32 (neither AMX nor AVX512-BF16 here)',
   'bf16 products by AVX512-BF16 (f16 widened to float32: no unit for it)',
   'bf16 products by AMX (checked in emulation only so far; f16 widened to float32: no unit for it)',
   'bf16 products by AVX512-BF16 (the system refuses AMX; f16 widened to float32: no unit for it)',
