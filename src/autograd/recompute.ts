@@ -57,7 +57,7 @@ export function recompute(name: string, kept: readonly (Tensor | undefined)[], b
     saved: [...new Set([...given, ...inputs])],
     again,
     operators: entries.length,
-    firstUnread: firstUnread(entries),
+    firstUnread: firstUnread(entries, given),
   });
   return output;
 }
@@ -66,10 +66,14 @@ export function recompute(name: string, kept: readonly (Tensor | undefined)[], b
 const isOutside = (input: Tensor, made: ReadonlySet<Tensor>): boolean =>
   input.requiresGrad && !made.has(input) && input.holders > 0;
 
-/** The first operator from which on no output is saved for a backward pass, and nothing that the operators made for themselves. */
-function firstUnread(entries: readonly Entry[]): number {
+/**
+ * The first operator from which on no output is saved for a backward pass, and nothing that the operators made for themselves.
+ *
+ * @param given what the segment keeps anyway
+ */
+function firstUnread(entries: readonly Entry[], given: readonly Tensor[]): number {
   const isUnread = ({ inputs, output, saved }: Entry): boolean =>
-    saved.every((tensor) => inputs.some((input) => input.sharesMemory(tensor))) &&
+    saved.every((tensor) => [...inputs, ...given].some((kept) => kept.sharesMemory(tensor))) &&
     !entries.some((entry) => entry.saved.some((tensor) => tensor.sharesMemory(output)));
   return entries.findLastIndex((entry) => !isUnread(entry)) + 1;
 }

@@ -4,7 +4,7 @@ import { recompute } from '../autograd/recompute.ts';
 import type { Communicator } from '../comm/communicator.ts';
 import { selfCommunicator } from '../comm/self.ts';
 import { add } from '../ops/add/op.ts';
-import { dropout } from '../ops/dropout/op.ts';
+import { counterTensors, dropout } from '../ops/dropout/op.ts';
 import { shareOf } from '../parallel/layers.ts';
 import { Parameters } from '../parallel/parameters.ts';
 import { VocabParallelEmbedding } from '../parallel/vocabulary.ts';
@@ -75,7 +75,7 @@ export class GptModel {
     for (const group of this.layerGroups) {
       using input = x;
       const run = (): Tensor => this.#runLayers(group, input, state); // [b, s, h]
-      x = group.recomputed ? recompute('layers', [input, state.firstKey], run) : run();
+      x = group.recomputed ? recompute('layers', [input, state.firstKey, ...counterTensors(state.firstSample)], run) : run();
     }
     using last = x;
     return this.finalLayerNorm.forward(last);

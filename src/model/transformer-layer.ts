@@ -6,11 +6,12 @@
 import { recompute } from '../autograd/recompute.ts';
 import type { Communicator } from '../comm/communicator.ts';
 import { attention, attentionWithCache } from '../ops/attention/op.ts';
-import { biasDropoutAdd, type DropoutAt } from '../ops/dropout/op.ts';
+import { biasDropoutAdd, counterTensors, type DropoutAt } from '../ops/dropout/op.ts';
 import { biasGelu } from '../ops/linear/op.ts';
 import { ColumnParallelLinear, RowParallelLinear, shareOf } from '../parallel/layers.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import { type DropoutSite, siteOf, streamSeed } from '../parallel/random.ts';
+import type { Counter } from '../tensor/counter.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { GptConfig } from './config.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
@@ -21,7 +22,7 @@ export interface ForwardState {
   /** Dropout is on. */
   readonly training: boolean;
   /** Global number, in the whole run, of the sample in row 0; decides the dropout masks. */
-  readonly firstSample: number;
+  readonly firstSample: Counter;
   /** int32 [b, s]: the first position that each position may attend to; all before it where not given. */
   readonly firstKey?: Tensor | undefined;
   /** Keys and values of the positions before, in generation. */
@@ -116,7 +117,7 @@ export class TransformerLayer {
       using normed = this.preMlpLayerNorm.forward(x); // [b, s, h]
       return this.toFeedForward.forwardWithoutBias(normed); // [b, s, f/t]
     });
-    return this.#cheapPart([wide, x], () => {
+    return this.#cheapPart([wide, x, ...counterTensors(state.firstSample)], () => {
       using active = biasGelu(wide, this.toFeedForward.bias.value, this.#config.gelu); // [b, s, f/t]
       using narrow = this.fromFeedForward.forwardWithoutBias(active); // [b, s, h]
       return biasDropoutAdd(narrow, this.fromFeedForward.bias.value, x, this.#dropout('mlpOutput', state));

@@ -2,6 +2,7 @@
 
 import { EngineError } from '../base/errors.ts';
 import type { KernelCost } from './cost.ts';
+import { type Counter, counterValue, isCounterTensor } from './counter.ts';
 import { type DType, type Floats, isHalf, type TensorData } from './dtype.ts';
 import type { Engine } from './engine.ts';
 import type { CudaDevice, CudaStep } from './launch.ts';
@@ -11,16 +12,29 @@ import type { Tensor } from './tensor.ts';
  * What a parameter of a kernel may be. A trailing `?` allows undefined, a null pointer on the native side.
  *
  * `floats` are of the engine's float type: parameters, statistics, sums. `values` are activations: of the float type or of
- * a 16-bit one, the same for all `values` of a call.
+ * a 16-bit one, the same for all `values` of a call. A `counter` comes to native code as an int; on a GPU, where it may lie in a
+ * tensor, as the struct `Counter` of ops/native/cuda.
  */
-export type ParameterKind = 'floats' | 'floats?' | 'values' | 'values?' | 'ids' | 'ids?' | 'int' | 'uint32' | 'float';
+export type ParameterKind =
+  | 'floats'
+  | 'floats?'
+  | 'values'
+  | 'values?'
+  | 'ids'
+  | 'ids?'
+  | 'int'
+  | 'uint32'
+  | 'float'
+  | 'counter';
 
 /** The value a caller passes for each kind. */
 type CallValue<Kind> = Kind extends 'floats' | 'values' | 'ids'
   ? Tensor
   : Kind extends 'floats?' | 'values?' | 'ids?'
     ? Tensor | undefined
-    : number;
+    : Kind extends 'counter'
+      ? Counter
+      : number;
 
 /** What the plain-TypeScript kernel receives for each kind; 16-bit values come decoded, and go back rounded. */
 type ReferenceValue<Kind> = Kind extends 'floats' | 'values'
@@ -66,7 +80,7 @@ export type KernelCall<Kinds extends readonly ParameterKind[]> = (engine: Engine
 
 /**
  * Declares a kernel. The native function is `void name(const Context*, …)` with the parameters in the same order, in a
- * `cpu.cpp` of the operator's folder: floats → float*, ids → int32_t*, int → int64_t, uint32 → uint32_t, float → float.
+ * `cpu.cpp` of the operator's folder: floats → float*, ids → int32_t*, int and counter → int64_t, uint32 → uint32_t, float → float.
  * One that takes `values` is a function template over their type T, values → T*; see ops/native/elements.h.
  *
  * @param reference the same in plain TypeScript, for float32 and float64 arrays.
@@ -85,13 +99,23 @@ export function defineKernel<const Kinds extends readonly ParameterKind[]>(
   };
   const { takesValues } = kernel;
   return (engine, ...values) => {
-    const given = values as KernelArgument[];
+    const given = withCounters(kernel, values as KernelArgument[], engine);
     const valueType = takesValues ? valueTypeOf(kernel, given, engine.floatType) : engine.floatType;
     for (let i = 0; i < parameters.length; i++) checkArgument(kernel, i, given[i], engine, valueType);
     const { observer } = engine;
     if (observer === undefined) engine.backend.run(kernel, given);
     else observer.during({ kind: 'kernel', kernel, values: given }, () => engine.backend.run(kernel, given));
   };
+}
+
+/** Native code for memory that JavaScript sees gets counters as numbers. */
+function withCounters(kernel: Kernel, given: KernelArgument[], engine: Engine): KernelArgument[] {
+  if (engine.backend.device) return given;
+  for (let i = 0; i < given.length; i++) {
+    const value = given[i];
+    if (kernel.parameters[i] === 'counter' && typeof value === 'object') given[i] = counterValue(value);
+  }
+  return given;
 }
 
 const isValues = (kind: ParameterKind | undefined): boolean => kind === 'values' || kind === 'values?';
@@ -115,6 +139,7 @@ function checkArgument(kernel: Kernel, index: number, value: KernelArgument, eng
   }
   if (value.engine !== engine) throw new EngineError(`${kernel.name}: argument ${index} belongs to another engine`);
   const { floatType } = engine;
+  if (kind === 'counter' && isCounterTensor(value)) return;
   const fits = isValues(kind)
     ? value.dtype === valueType && (valueType === floatType || isHalf(valueType))
     : value.dtype === (kind?.startsWith('ids') ? 'i32' : floatType);

@@ -1,5 +1,6 @@
 /** How a kernel runs on a GPU: the launches, products and fills that one call of it becomes. */
 
+import type { Counter } from './counter.ts';
 import type { Tensor } from './tensor.ts';
 
 /** What a plan may depend on. */
@@ -12,8 +13,8 @@ export interface CudaDevice {
 }
 
 /**
- * What a function of a `cuda.cu` gets: the address of a tensor (null for undefined), a number of a width, or an address in the
- * plan's workspace.
+ * What a function of a `cuda.cu` gets: the address of a tensor (null for undefined), a number of a width, a `Counter`, or an
+ * address in the plan's workspace.
  */
 export type CudaArgument =
   | Tensor
@@ -22,6 +23,7 @@ export type CudaArgument =
   | { readonly i64: number }
   | { readonly u32: number }
   | { readonly f32: number }
+  | { readonly counter: Counter }
   | { readonly workspace: number };
 
 /** One launch of an `extern "C" __global__` function. */

@@ -13,6 +13,7 @@ import {
   type OperatorCase,
 } from '../../../test/support/operator.ts';
 import { ShapeError, UsageError } from '../../base/errors.ts';
+import { counterTensor } from '../../tensor/counter.ts';
 import { halfTypes } from '../../tensor/dtype.ts';
 import { dropoutRule, randomBits16 } from '../../tensor/philox.ts';
 import { Tensor } from '../../tensor/tensor.ts';
@@ -217,6 +218,9 @@ describeOnEngines('attention', (engine) => {
     const actual = out.toArray();
     expect(actual.map((value) => value !== 0)).toEqual(expected.map((value) => value !== 0));
     expectClose(actual, expected, 1e-6);
+    using firstSample = counterTensor(engine(), dropout.firstSample);
+    using again = attention(qkv, { heads, dropout: { ...dropout, firstSample }, headOffset });
+    expect(again.toArray()).toEqual(actual);
   });
 
   it('draws the same masks whichever rank holds a head or a sample', () => {

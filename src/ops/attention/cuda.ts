@@ -55,7 +55,9 @@ function flashTilesOf(device: CudaDevice, { dtype }: Tensor, { width, queries }:
 
 const argumentsFor = (problem: ProblemArguments): CudaArgument[] =>
   problem.map((value, index): CudaArgument => {
+    if (typeof value !== 'number') return { counter: value };
     const kind = problemParameters[index];
+    if (kind === 'counter') return { counter: value };
     return kind === 'int' ? { i64: value } : kind === 'uint32' ? { u32: value } : { f32: value };
   });
 

@@ -7,7 +7,7 @@ import { runOperator } from '../../autograd/record.ts';
 import { ShapeError, UsageError } from '../../base/errors.ts';
 import { expectShape, formatShape } from '../../tensor/shape.ts';
 import { Tensor } from '../../tensor/tensor.ts';
-import type { DropoutAt } from '../dropout/op.ts';
+import { counterTensors, type DropoutAt } from '../dropout/op.ts';
 import { appendToCache, attentionBackward, attentionForward } from './kernels.ts';
 import { type AttentionProblem, argumentsOf, type Strides } from './problem.ts';
 
@@ -95,7 +95,7 @@ export function attention(qkv: Tensor, options: AttentionOptions): Tensor {
     name: 'attention',
     inputs: [qkv],
     shape: [batch, sequence, heads * width],
-    saved: [qkv, logSumExp, firstKey],
+    saved: [qkv, logSumExp, firstKey, ...counterTensors(options.dropout?.firstSample ?? 0)],
     saveOutput: true,
     forward: (out) =>
       withParts(qkv, width, (q, k, v) => attentionForward(engine, q, k, v, out, logSumExp, firstKey, ...problem)),

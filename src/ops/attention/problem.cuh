@@ -42,7 +42,7 @@ struct Attention {
 
 #define PROBLEM_OF_PARAMETERS                                                                                             \
   const Attention problem = {batch, heads, queries, keys, offset, width, {queryBatch, queryRow, queryHead},               \
-                             {keyBatch, keyRow, keyHead}, scale, causal != 0, dropoutOf(dropout, seed, site), firstSample, \
+                             {keyBatch, keyRow, keyHead}, scale, causal != 0, dropoutOf(dropout, seed, site), firstSample.value(), \
                              sequence, headOffset, firstKey};
 
 // (sample, head) of a block that is number `index` among all samples' heads.

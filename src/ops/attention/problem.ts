@@ -1,5 +1,7 @@
 /** What an attention kernel is told besides its tensors: sizes, strides, mask and dropout. The native twin is problem.h. */
 
+import type { Counter } from '../../tensor/counter.ts';
+
 /** Where a row of a head stands: element b·batch + position·row + h·head. */
 export interface Strides {
   readonly batch: number;
@@ -7,7 +9,8 @@ export interface Strides {
   readonly head: number;
 }
 
-export interface AttentionProblem {
+/** @typeParam Sample a number where it has been read already */
+export interface AttentionProblem<Sample extends Counter = Counter> {
   /** b */
   readonly batch: number;
   /** n, of this rank. */
@@ -32,7 +35,7 @@ export interface AttentionProblem {
   readonly seed: number;
   readonly site: number;
   /** Global number of the sample in row 0. */
-  readonly firstSample: number;
+  readonly firstSample: Sample;
   /** S, the length of the whole sequence: it numbers the draws of dropout. */
   readonly sequence: number;
   /** Number, in the whole model, of the first head. */
@@ -43,11 +46,13 @@ export interface AttentionProblem {
 export const problemParameters = [
   ...(['int', 'int', 'int', 'int', 'int', 'int'] as const), // sizes
   ...(['int', 'int', 'int', 'int', 'int', 'int'] as const), // strides
-  ...(['float', 'int', 'float', 'uint32', 'uint32', 'int', 'int', 'int'] as const), // scale, mask, dropout
+  ...(['float', 'int', 'float', 'uint32', 'uint32', 'counter', 'int', 'int'] as const), // scale, mask, dropout
 ] as const;
 
-type Numbers<Kinds extends readonly unknown[]> = { -readonly [I in keyof Kinds]: number };
-export type ProblemArguments = Numbers<typeof problemParameters>;
+type Arguments<Kinds extends readonly unknown[], Sample> = {
+  -readonly [I in keyof Kinds]: Kinds[I] extends 'counter' ? Sample : number;
+};
+export type ProblemArguments<Sample extends Counter = Counter> = Arguments<typeof problemParameters, Sample>;
 
 export function argumentsOf(p: AttentionProblem): ProblemArguments {
   const sizes = [p.batch, p.heads, p.queries, p.keys, p.offset, p.width] as const;
@@ -57,7 +62,7 @@ export function argumentsOf(p: AttentionProblem): ProblemArguments {
 }
 
 /** The inverse of `argumentsOf`. */
-export function problemOf([
+export function problemOf<Sample extends Counter>([
   batch,
   heads,
   queries,
@@ -73,7 +78,7 @@ export function problemOf([
   scale,
   causal,
   ...[probability, seed, site, firstSample, sequence, headOffset]
-]: ProblemArguments): AttentionProblem {
+]: ProblemArguments<Sample>): AttentionProblem<Sample> {
   const query = { batch: queryBatch, row: queryRow, head: queryHead };
   const key = { batch: keyBatch, row: keyRow, head: keyHead };
   const dropout = { probability, seed, site, firstSample, sequence, headOffset };

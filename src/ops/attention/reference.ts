@@ -39,7 +39,7 @@ interface Query {
   readonly keyAt: number;
 }
 
-function forEachQuery(p: AttentionProblem, firstKey: Int32Array | undefined, visit: (query: Query) => void): void {
+function forEachQuery(p: AttentionProblem<number>, firstKey: Int32Array | undefined, visit: (query: Query) => void): void {
   for (let batch = 0; batch < p.batch; batch++) {
     for (let head = 0; head < p.heads; head++) {
       for (let index = 0; index < p.queries; index++) {
@@ -72,7 +72,7 @@ function addScaled(to: Floats, toAt: number, from: Floats, fromAt: number, facto
 }
 
 /** Fills factors[j] with what dropout makes of the query's probability of key j: 0 or 1/(1 − p). */
-function dropoutFactors(p: AttentionProblem): (query: Query, factors: Float64Array) => void {
+function dropoutFactors(p: AttentionProblem<number>): (query: Query, factors: Float64Array) => void {
   const { threshold, scale } = dropoutRule(p.probability);
   const blocks = Math.ceil(p.sequence / 8);
   const words = new Uint32Array(4);
@@ -87,7 +87,7 @@ function dropoutFactors(p: AttentionProblem): (query: Query, factors: Float64Arr
   };
 }
 
-export function referenceForward(p: AttentionProblem, { q, k, v, out, logSumExp, firstKey }: AttentionData): void {
+export function referenceForward(p: AttentionProblem<number>, { q, k, v, out, logSumExp, firstKey }: AttentionData): void {
   const scores = new Float64Array(p.keys);
   const factors = new Float64Array(p.keys + 8).fill(1);
   const sums = new Float64Array(p.width);
@@ -117,7 +117,7 @@ export function referenceForward(p: AttentionProblem, { q, k, v, out, logSumExp,
  * With P the probabilities, D the dropout factors and Δ = dO·O of the query:
  * dV = (P∘D)ᵀ dO,  dP = D ∘ (dO Vᵀ),  dS = P ∘ (dP − Δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q.
  */
-export function referenceBackward(p: AttentionProblem, data: AttentionData, gradients: AttentionGradients): void {
+export function referenceBackward(p: AttentionProblem<number>, data: AttentionData, gradients: AttentionGradients): void {
   const { q, k, v, out, logSumExp, firstKey } = data;
   const { dOut, dq, dk, dv } = gradients;
   if (!gradients.accumulate) clear(p, gradients);
@@ -139,7 +139,7 @@ export function referenceBackward(p: AttentionProblem, data: AttentionData, grad
   });
 }
 
-function clear(p: AttentionProblem, { dq, dk, dv }: AttentionGradients): void {
+function clear(p: AttentionProblem<number>, { dq, dk, dv }: AttentionGradients): void {
   for (let batch = 0; batch < p.batch; batch++) {
     for (let head = 0; head < p.heads; head++) {
       for (let i = 0; i < p.queries; i++) {

@@ -32,9 +32,9 @@ __device__ __forceinline__ void forEachDraw(const Dropout& rule, Index samples, 
 }
 
 extern "C" __global__ void dropout_apply(const Value* x, Value* y, Index samples, Index elements, float probability,
-                                         unsigned seed, unsigned site, Index firstSample, Index accumulate) {
+                                         unsigned seed, unsigned site, Counter firstSample, Index accumulate) {
   const Dropout rule = dropoutOf(probability, seed, site);
-  forEachDraw(rule, samples, elements, firstSample, aligned(x, y), [&](auto lanes, Index i, Index, const auto& factor) {
+  forEachDraw(rule, samples, elements, firstSample.value(), aligned(x, y), [&](auto lanes, Index i, Index, const auto& factor) {
     constexpr int n = decltype(lanes)::count;
     const Floats<n> in = load<n>(x + i);
     Floats<n> out = {};
@@ -47,10 +47,10 @@ extern "C" __global__ void dropout_apply(const Value* x, Value* y, Index samples
 
 extern "C" __global__ void bias_dropout_add_forward(const Value* x, const float* bias, const Value* residual, Value* y,
                                                     Index samples, Index elements, Index width, float probability,
-                                                    unsigned seed, unsigned site, Index firstSample) {
+                                                    unsigned seed, unsigned site, Counter firstSample) {
   const Dropout rule = dropoutOf(probability, seed, site);
   const bool packed = width % 8 == 0 && aligned(x, bias, residual, y);
-  forEachDraw(rule, samples, elements, firstSample, packed, [&](auto lanes, Index i, Index inSample, const auto& factor) {
+  forEachDraw(rule, samples, elements, firstSample.value(), packed, [&](auto lanes, Index i, Index inSample, const auto& factor) {
     constexpr int n = decltype(lanes)::count;
     const Floats<n> in = load<n>(x + i);
     Floats<n> out = load<n>(residual + i), shift = {};

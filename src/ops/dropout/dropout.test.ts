@@ -10,14 +10,17 @@ import {
   expectHalvesAgree,
   type OperatorCase,
 } from '../../../test/support/operator.ts';
-import { ShapeError, UsageError } from '../../base/errors.ts';
+import { Tape } from '../../autograd/tape.ts';
+import { EngineError, ShapeError, UsageError } from '../../base/errors.ts';
+import { counterTensor } from '../../tensor/counter.ts';
 import type { Engine } from '../../tensor/engine.ts';
 import { dropoutRule, philox4x32 } from '../../tensor/philox.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { Tensor } from '../../tensor/tensor.ts';
+import { weightedSum } from '../weighted-sum/op.ts';
 import { biasDropoutAdd, type DropoutAt, dropout } from './op.ts';
 
-const place: DropoutAt = { probability: 0.3, seed: 1234, site: 7, firstSample: 5 };
+const place = { probability: 0.3, seed: 1234, site: 7, firstSample: 5 };
 
 const dropoutCase = (shape: readonly number[], at = place): OperatorCase<'x'> => ({
   inputs: { x: { shape, key: 111 } },
@@ -109,7 +112,7 @@ describeOnEngines('dropout', (engine) => {
 
   it('draws from Philox by sample and element', () => {
     // the definition, written out: element e of sample s has bits (e mod 8) of the block ⌊e/8⌋
-    const at: DropoutAt = { probability: 0.25, seed: 0xdeadbeef, site: 0x80000001, firstSample: 2 ** 32 + 3 };
+    const at = { probability: 0.25, seed: 0xdeadbeef, site: 0x80000001, firstSample: 2 ** 32 + 3 };
     const [samples, elements] = [3, 21];
     const { threshold, scale } = dropoutRule(at.probability);
     const words = new Uint32Array(4);
@@ -172,6 +175,26 @@ describeOnEngines('dropout', (engine) => {
         expect(Math.abs(equal - 2048)).toBeLessThan(4 * 32); // independent: half of them, deviation 32
       }
     }
+  });
+
+  it('reads the number of its samples from memory as it is given one', () => {
+    const firstSample = 2 ** 32 + 2 ** 31 + 5; // both words, and a low one with its highest bit
+    using counter = counterTensor(engine(), firstSample);
+    const at = { ...place, firstSample: counter };
+    const masks = [5, 13].map((width) => [3, width]);
+    for (const shape of masks) {
+      expect(maskOf(engine(), shape, at)).toEqual(maskOf(engine(), shape, { ...place, firstSample }));
+      engine().scope(() => {
+        const x = Tensor.from(engine(), new Float32Array(sizeOf(shape)).fill(1), shape, { requiresGrad: true });
+        x.grad = Tensor.zeros(engine(), shape);
+        using tape = new Tape(engine());
+        const y = dropout(x, at);
+        tape.backward(weightedSum(y, Tensor.from(engine(), new Float32Array(sizeOf(shape)).fill(1), shape)));
+        expect(x.grad.toArray()).toEqual(y.toArray());
+      });
+    }
+    using wrong = Tensor.zeros(engine(), [3], { dtype: 'i32' });
+    expect(() => maskOf(engine(), [2, 8], { ...place, firstSample: wrong })).toThrow(EngineError);
   });
 
   it('keeps NaN and infinity where they are not dropped, and removes them where they are', () => {

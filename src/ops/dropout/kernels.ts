@@ -29,7 +29,7 @@ function forEachDropout(
  */
 export const dropoutApply = defineKernel(
   'dropout_apply',
-  ['values', 'values', 'int', 'int', 'float', 'uint32', 'uint32', 'int', 'int'],
+  ['values', 'values', 'int', 'int', 'float', 'uint32', 'uint32', 'counter', 'int'],
   (x, y, samples, elements, probability, seed, site, firstSample, accumulate) => {
     for (let row = 0; row < samples; row++) {
       forEachDropout({ seed, site }, firstSample + row, elements, probability, (i, factor) => {
@@ -45,7 +45,7 @@ export const dropoutApply = defineKernel(
 /** y = residual + (x + bias) ∘ mask / (1 − p). x [samples, elements], bias [width], width dividing elements. */
 export const biasDropoutAddForward = defineKernel(
   'bias_dropout_add_forward',
-  ['values', 'floats?', 'values', 'values', 'int', 'int', 'int', 'float', 'uint32', 'uint32', 'int'],
+  ['values', 'floats?', 'values', 'values', 'int', 'int', 'int', 'float', 'uint32', 'uint32', 'counter'],
   (x, bias, residual, y, samples, elements, width, probability, seed, site, firstSample) => {
     for (let row = 0; row < samples; row++) {
       forEachDropout({ seed, site }, firstSample + row, elements, probability, (i, factor) => {

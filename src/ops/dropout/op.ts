@@ -2,6 +2,7 @@
 
 import { runOperator } from '../../autograd/record.ts';
 import { ShapeError, UsageError } from '../../base/errors.ts';
+import type { Counter } from '../../tensor/counter.ts';
 import type { RandomSite } from '../../tensor/philox.ts';
 import { expectShape, lastOf, sizeOf } from '../../tensor/shape.ts';
 import { Tensor } from '../../tensor/tensor.ts';
@@ -13,8 +14,11 @@ export interface DropoutAt extends RandomSite {
   /** Share of elements dropped, 0 ≤ p < 1. */
   readonly probability: number;
   /** Global number, in the whole run, of the sample in the first row. */
-  readonly firstSample: number;
+  readonly firstSample: Counter;
 }
+
+/** What a tape must keep of a counter. */
+export const counterTensors = (counter: Counter): readonly Tensor[] => (typeof counter === 'number' ? [] : [counter]);
 
 /** Samples are the first dimension. */
 function rowsOfSamples(x: Tensor, at: DropoutAt): { samples: number; elements: number } {
@@ -38,6 +42,7 @@ export function dropout(x: Tensor, at: DropoutAt): Tensor {
     name: 'dropout',
     inputs: [x],
     shape: x.shape,
+    saved: counterTensors(firstSample),
     forward: (y) => {
       if (probability === 0) y.copyFrom(x);
       else dropoutApply(engine, x, y, samples, elements, probability, seed, site, firstSample, 0);
@@ -70,6 +75,7 @@ export function biasDropoutAdd(x: Tensor, bias: Tensor | undefined, residual: Te
     name: 'biasDropoutAdd',
     inputs: [x, bias, residual],
     shape: x.shape,
+    saved: counterTensors(firstSample),
     forward: (y) =>
       biasDropoutAddForward(
         engine,

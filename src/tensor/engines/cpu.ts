@@ -132,6 +132,7 @@ function bindKernel(library: NativeLibrary, { name, parameters, takesValues }: K
 function nativeTypeOf(kind: ParameterKind): NativeType {
   switch (kind) {
     case 'int':
+    case 'counter':
       return 'int64';
     case 'uint32':
       return 'uint32';

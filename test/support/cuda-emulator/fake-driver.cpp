@@ -283,15 +283,18 @@ OFFERED int cuLaunchKernel(void* handle, unsigned gridX, unsigned gridY, unsigne
     return invalidValue;
   if (sharedBytes > static_cast<unsigned>(function->sharedBytes)) return invalidValue;
   // Parameters are copied as the launch is asked for, as CUDA does.
-  std::vector<uint64_t> values;
-  for (size_t i = 0; i < function->sizes->size(); ++i) {
-    uint64_t value = 0;
-    memcpy(&value, parameters[i], (*function->sizes)[i]);
-    values.push_back(value);
+  struct Parameter {
+    alignas(16) char bytes[64];
+  };
+  std::vector<Parameter> values(function->sizes->size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t bytes = (*function->sizes)[i];
+    if (bytes > sizeof(Parameter)) return invalidValue;
+    memcpy(values[i].bytes, parameters[i], bytes);
   }
   return enqueue(stream, [=]() mutable {
     std::vector<void*> pointers;
-    for (uint64_t& value : values) pointers.push_back(&value);
+    for (Parameter& value : values) pointers.push_back(value.bytes);
     const int failed = function->launch(function->body, pointers.data(), gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes);
     if (failed) fprintf(stderr, "%s: launch failed\n", function->name.c_str());
     return failed ? launchFailed : success;

@@ -2,6 +2,14 @@
 #pragma once
 #include "elements.cuh"
 
+// A whole number, or where one lies: captured work reads it anew each time it runs.
+struct Counter {
+  Index number;
+  const Index* place;
+
+  __device__ __forceinline__ Index value() const { return place ? *place : number; }
+};
+
 struct Philox {
   unsigned word[4];
 };

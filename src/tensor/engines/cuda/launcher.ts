@@ -5,6 +5,7 @@ import type { CudaDataType } from '../../../ffi/cuda/cublas-lt.ts';
 import type { CudaDriver } from '../../../ffi/cuda/driver.ts';
 import { addressOf } from '../../../ffi/native.ts';
 import type { CachingAllocator } from '../../allocator.ts';
+import type { Counter } from '../../counter.ts';
 import { isHalf } from '../../dtype.ts';
 import { type Kernel, type KernelArgument, valueTypeOf } from '../../kernel.ts';
 import { type CudaArgument, type CudaDevice, type CudaLaunch, type CudaStep, workspaceOf } from '../../launch.ts';
@@ -16,6 +17,8 @@ const usualBlock = 256;
 /** Blocks of the usual grid for each multiprocessor: all are resident at once. */
 const blocksEach = 8;
 const mostParameters = 64;
+/** Bytes between arguments: the widest is a `Counter`. */
+const argumentBytes = 16;
 
 export interface LauncherParts {
   readonly driver: CudaDriver;
@@ -75,8 +78,9 @@ function defaultPlan(kernel: Kernel, values: readonly KernelArgument[], device: 
   const size = values.reduce<number>((most, value) => (value instanceof Tensor ? Math.max(most, value.size) : most), 0);
   const blocks = Math.min(Math.ceil(size / usualBlock), blocksEach * device.multiprocessors);
   const given = values.map((value, index): CudaArgument => {
-    if (typeof value !== 'number') return value;
     const kind = kernel.parameters[index];
+    if (kind === 'counter') return { counter: value as Counter };
+    if (typeof value !== 'number') return value;
     return kind === 'int' ? { i64: value } : kind === 'uint32' ? { u32: value } : { f32: value };
   });
   return [{ function: kernel.name, grid: [blocks], block: usualBlock, arguments: given }];
@@ -84,9 +88,9 @@ function defaultPlan(kernel: Kernel, values: readonly KernelArgument[], device: 
 
 /** Writes arguments where the driver finds them: it wants an array of pointers to them, and copies what they point to. */
 function argumentWriter(): (step: CudaLaunch, found: LoadedFunction, workspace: bigint) => BigUint64Array {
-  const values = new DataView(new ArrayBuffer(8 * mostParameters));
+  const values = new DataView(new ArrayBuffer(argumentBytes * mostParameters));
   const pointers = new BigUint64Array(mostParameters);
-  for (let i = 0; i < mostParameters; i++) pointers[i] = addressOf(values) + BigInt(8 * i);
+  for (let i = 0; i < mostParameters; i++) pointers[i] = addressOf(values) + BigInt(argumentBytes * i);
   return (step, { parameters }, workspace) => {
     if (step.arguments.length !== parameters.length) {
       throw new EngineError(
@@ -95,7 +99,7 @@ function argumentWriter(): (step: CudaLaunch, found: LoadedFunction, workspace: 
     }
     for (let i = 0; i < parameters.length; i++) {
       const argument = step.arguments[i];
-      const written = writeArgument(values, 8 * i, argument, workspace);
+      const written = writeArgument(values, argumentBytes * i, argument, workspace);
       if (written !== parameters[i]) {
         throw new EngineError(
           `${step.function}: argument ${i} is ${written} in its plan and ${parameters[i]} in its source`,
@@ -116,6 +120,12 @@ function writeArgument(values: DataView, at: number, argument: CudaArgument, wor
           : workspace + BigInt(argument.workspace);
     values.setBigUint64(at, address, true);
     return 'pointer';
+  }
+  if ('counter' in argument) {
+    const { counter } = argument;
+    values.setBigInt64(at, typeof counter === 'number' ? BigInt(counter) : 0n, true);
+    values.setBigUint64(at + 8, typeof counter === 'number' ? 0n : counter.address, true);
+    return 'counter';
   }
   if ('i64' in argument) {
     values.setBigInt64(at, BigInt(argument.i64), true);

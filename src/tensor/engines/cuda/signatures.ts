@@ -2,7 +2,7 @@
 
 import { EngineError } from '../../../base/errors.ts';
 
-export type CudaParameter = 'pointer' | 'i32' | 'i64' | 'u32' | 'f32';
+export type CudaParameter = 'pointer' | 'i32' | 'i64' | 'u32' | 'f32' | 'counter';
 
 export interface CudaSignature {
   readonly name: string;
@@ -20,6 +20,7 @@ const numbers: Readonly<Record<string, CudaParameter>> = {
   'unsigned int': 'u32',
   uint32_t: 'u32',
   float: 'f32',
+  Counter: 'counter',
 };
 
 const bounds = String.raw`(?:__launch_bounds__\s*\([^)]*\)\s*)?`;
