@@ -8,9 +8,9 @@ import { AdamW } from '../src/optim/adamw.ts';
 import { type RankGrid, soloGrid } from '../src/parallel/grid.ts';
 import type { DType } from '../src/tensor/dtype.ts';
 import type { Engine } from '../src/tensor/engine.ts';
-import { countLossTerms, gptLossSum } from '../src/train/gpt-loss.ts';
+import { countLossTerms, gptForward } from '../src/train/gpt-loss.ts';
 import { modelFlopsPerToken, palmFlopsPerToken } from '../src/train/report/flops.ts';
-import { trainStep } from '../src/train/step.ts';
+import { type StepUnderWay, TrainingSteps } from '../src/train/step.ts';
 
 /** GPT-2's sizes. */
 const models: Record<string, { readonly layers: number; readonly hidden: number; readonly heads: number }> = {
@@ -102,15 +102,29 @@ export function gptStep(engine: Engine, sizes: StepSizes, grid: RankGrid = soloG
     validationBatches: () => undefined,
     testBatches: () => undefined,
     countTerms: countLossTerms,
-    forwardStep: (one: typeof micro, training: boolean) => gptLossSum(engine, model, one, training),
+    forwardStep: gptForward(model),
   };
+  const steps = new TrainingSteps(task, optimizer, false);
+  const update = { learningRate: 1e-4, clipGrad: 1 };
   let loss = Number.NaN;
+  let underWay: StepUnderWay | undefined;
+  const settle = (): void => {
+    if (underWay) loss = underWay.settle().loss;
+    underWay = undefined;
+  };
   const shape = { numLayers: layers, hiddenSize: hidden, sequenceLength: seq };
   return {
+    // as the training loop: on a GPU a step begins before the numbers of the one before are read
     step: () => {
-      loss = trainStep(task, stream, 1, optimizer, { learningRate: 1e-4, clipGrad: 1 }).loss;
+      const next = steps.begin(stream, 1, update);
+      settle();
+      underWay = next;
+      if (!steps.mayOverlap) settle();
     },
-    loss: () => loss,
+    loss: () => {
+      settle();
+      return loss;
+    },
     modelFlops: modelFlopsPerToken({ ...shape, vocabularySize: paddedVocabSize(config) }),
     palmFlops: palmFlopsPerToken({ ...shape, parameterCount: model.parameters.count }),
   };

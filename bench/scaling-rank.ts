@@ -6,12 +6,11 @@ import type { RankFunction } from '../src/comm/rank.ts';
 import { gptConfig } from '../src/model/config.ts';
 import { GptModel } from '../src/model/gpt.ts';
 import { AdamW } from '../src/optim/adamw.ts';
-import { GradientReducer } from '../src/parallel/data-parallel.ts';
 import { createRankGrid } from '../src/parallel/grid.ts';
 import type { Engine } from '../src/tensor/engine.ts';
 import { createEngine } from '../src/tensor/engines/select.ts';
-import { countLossTerms, gptLossSum } from '../src/train/gpt-loss.ts';
-import { trainStep } from '../src/train/step.ts';
+import { countLossTerms, gptForward } from '../src/train/gpt-loss.ts';
+import { TrainingSteps } from '../src/train/step.ts';
 import { timed } from './measure.ts';
 
 /** A model and how it is laid out. */
@@ -152,7 +151,6 @@ function prepare(engine: Engine, group: Communicator, configuration: Configurati
   parameters.allocate(engine);
   parameters.initialize(1234);
   const optimizer = new AdamW(parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 });
-  const reducer = new GradientReducer(parameters, grid.data);
   // each data-parallel rank has samples of its own
   let state = grid.data.rank + 1;
   const draw = (): number => {
@@ -171,17 +169,18 @@ function prepare(engine: Engine, group: Communicator, configuration: Configurati
   const task = {
     ...{ engine, grid, parameters, trainBatches: () => stream, validationBatches: () => undefined },
     ...{ testBatches: () => undefined, countTerms: countLossTerms },
-    forwardStep: (one: typeof micro, training: boolean) => gptLossSum(engine, model, one, training),
+    forwardStep: gptForward(model),
   };
+  const steps = new TrainingSteps(task, optimizer, false);
   const groups = [...new Set([group, grid.tensor, grid.data])];
   const sum = (key: 'seconds' | 'calls' | 'bytes'): number =>
     groups.reduce((total, { statistics, size }) => total + (size > 1 ? statistics[key] : 0), 0);
   return {
     parameters: parameters.count,
-    step: (): void => void trainStep(task, stream, 1, optimizer, { learningRate: 1e-4, clipGrad: 1 }, reducer),
+    step: (): void => void steps.begin(stream, 1, { learningRate: 1e-4, clipGrad: 1 }).settle(),
     collectives: () => ({ seconds: sum('seconds'), calls: sum('calls'), bytes: sum('bytes') }),
     [Symbol.dispose]() {
-      reducer[Symbol.dispose]();
+      steps[Symbol.dispose]();
       optimizer[Symbol.dispose]();
       parameters[Symbol.dispose]();
     },

@@ -177,8 +177,9 @@ const adapters: Readonly<Record<string, Adapter>> = {
       const gradient = g.data.map((value, at) => value + coefficient * (x.data[at] ?? 0));
       const [p, m, s] = [floats(engine, x), floats(engine, v), floats(engine, h)];
       adamWStep(
-        ...([engine, p, Tensor.from(engine, gradient, g.dims), m, s, undefined, p.size, 1] as const),
-        ...([beta1, 1 - beta1, beta2, 1 - beta2, stepSize, 1, epsilon, 0] as const),
+        ...([engine, p, Tensor.from(engine, gradient, g.dims), m, s, undefined] as const),
+        ...([Tensor.from(engine, [1, stepSize, 1, 0], [4]), p.size] as const),
+        ...([beta1, 1 - beta1, beta2, 1 - beta2, epsilon, 0] as const),
       );
       return [p, m, s].map((tensor) => tensor.read());
     });

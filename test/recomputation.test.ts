@@ -125,7 +125,7 @@ describeOnEngines(
       );
       const padded = 80;
       const ends = 2 * hidden + 2 * bytes(b * s) + bytes(b * s * padded) + bytes(2 * b * s); // final norm; logits and their statistics
-      const batch = 5 * bytes(b * s); // tokens, positions, labels, mask, first keys
+      const batch = 5 * bytes(b * s) + bytes(2); // tokens, positions, labels, mask, first keys; the first sample's number
       const loss = bytes(1);
       const { kept, peaks } = train(engine(), recomputation);
       expect(kept).toBe(layers.reduce((sum, size) => sum + size, ends + batch + loss));

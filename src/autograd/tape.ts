@@ -43,11 +43,12 @@ export class Tape implements Recorder, Disposable {
    * Adds d(scale · loss)/d(leaf) to the `grad` of every leaf with `requiresGrad`, and empties the tape.
    *
    * @param loss a scalar that was computed while this tape recorded.
+   * @param scale a number, or a tensor of one element of the engine's float type that holds it
    * @param onLeaf called with each leaf as soon as its gradient is complete, so that its reduction over ranks can begin.
    * @throws ShapeError when the loss has more than one element or does not depend on any leaf.
    * @throws EngineError when the loss is not on this tape, or no longer.
    */
-  backward(loss: Tensor, scale = 1, onLeaf?: (leaf: Tensor) => void): void {
+  backward(loss: Tensor, scale: number | Tensor = 1, onLeaf?: (leaf: Tensor) => void): void {
     if (loss.size !== 1) throw new ShapeError(`backward needs a scalar loss, got ${formatShape(loss.shape)}`);
     if (!loss.requiresGrad) throw new ShapeError('this loss does not depend on any tensor that requires a gradient');
     if (!this.#entries.some((entry) => entry.output === loss)) {
@@ -61,7 +62,7 @@ export class Tape implements Recorder, Disposable {
     const uses = new Map<Tensor, number>();
     if (onLeaf) countLeafUses(uses, this.#entries);
     try {
-      using seed = Tensor.from(engine, [scale], loss.shape);
+      using seed = typeof scale === 'number' ? Tensor.from(engine, [scale], loss.shape) : scale.view(loss.shape);
       gradients.pass(loss, seed);
       for (let entry = this.#entries.pop(); entry; entry = this.#entries.pop()) {
         const next = this.#entries.length;

@@ -75,7 +75,9 @@ export class GptModel {
     for (const group of this.layerGroups) {
       using input = x;
       const run = (): Tensor => this.#runLayers(group, input, state); // [b, s, h]
-      x = group.recomputed ? recompute('layers', [input, state.firstKey, ...counterTensors(state.firstSample)], run) : run();
+      x = group.recomputed
+        ? recompute('layers', [input, state.firstKey, ...counterTensors(state.firstSample)], run)
+        : run();
     }
     using last = x;
     return this.finalLayerNorm.forward(last);

@@ -2,6 +2,7 @@
 
 import { EngineError } from '../base/errors.ts';
 import { adamWStep } from '../ops/adamw/kernels.ts';
+import { factorCount } from '../ops/update-factors/kernels.ts';
 import type { Parameter, ParameterGroup, Parameters } from '../parallel/parameters.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -52,16 +53,28 @@ export class AdamW implements Disposable {
    * @param gradientScale multiplies the gradients on the way: clipping, and the mean over micro-batches
    */
   step(learningRate: number, gradientScale: number): void {
-    const { beta1, beta2, epsilon, weightDecay } = this.#options;
+    const [group] = this.#groups;
+    if (!group) return;
+    using factors = Tensor.from(group.mean.engine, [gradientScale, ...this.nextRates(learningRate)], [factorCount]);
+    this.apply(factors);
+  }
+
+  /** Counts the next update, and tells its step size, inverse root and decay; see `adamWStep`. */
+  nextRates(learningRate: number): readonly [stepSize: number, inverseRoot: number, decay: number] {
+    const { beta1, beta2, weightDecay } = this.#options;
     this.steps++;
     const stepSize = learningRate / (1 - beta1 ** this.steps);
-    const inverseRoot = 1 / Math.sqrt(1 - beta2 ** this.steps);
+    return [stepSize, 1 / Math.sqrt(1 - beta2 ** this.steps), learningRate * weightDecay];
+  }
+
+  /** Updates every parameter by factors [4] in memory; none where the first is NaN. */
+  apply(factors: Tensor): void {
+    const { beta1, beta2, epsilon } = this.#options;
     for (const { group, gradients, mean, variance } of this.#groups) {
-      const decay = group.decay ? learningRate * weightDecay : 0;
-      const { values } = group;
+      const { values, copies, decay } = group;
       adamWStep(
-        ...([values.engine, values, gradients, mean, variance, group.copies, values.size, gradientScale] as const),
-        ...([beta1, 1 - beta1, beta2, 1 - beta2, stepSize, inverseRoot, epsilon, decay] as const),
+        ...([values.engine, values, gradients, mean, variance, copies, factors, values.size] as const),
+        ...([beta1, 1 - beta1, beta2, 1 - beta2, epsilon, decay ? 1 : 0] as const),
       );
     }
   }

@@ -2,34 +2,54 @@
 
 import type { Communicator } from '../comm/communicator.ts';
 import { sumSquares } from '../ops/sum-squares/kernels.ts';
-import type { Parameters } from '../parallel/parameters.ts';
-import { sumOver } from '../parallel/scalars.ts';
+import type { ParameterGroup, Parameters } from '../parallel/parameters.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
-/**
- * ‖g‖₂ over all parameters of the model, infinite or NaN where a gradient is: the parts that ranks split are summed over
- * the tensor group, what every rank holds is counted once.
- */
-export const gradientNorm = (parameters: Parameters, group?: Communicator): number =>
-  gradientNormLater(parameters, group)();
+/** The parts of ‖g‖², one for each flat buffer; on every rank of a tensor group the same. */
+export interface GradientSquares extends Disposable {
+  /** [parts] */
+  readonly squares: Tensor;
+  /** Computes them anew; collective. */
+  measure(): void;
+}
 
-/** The same begun; the result waits for it, and is collective. */
-export function gradientNormLater(parameters: Parameters, group?: Communicator): () => number {
-  const parts: { readonly split: boolean; readonly read: () => number }[] = [];
-  for (const { gradients, split } of parameters.groups) {
-    if (!gradients) continue;
-    using sum = Tensor.empty(gradients.engine, [1], { kind: 'workspace' });
-    sumSquares(gradients.engine, gradients, sum, gradients.size);
-    parts.push({ split, read: sum.itemLater() });
-  }
-  return () => {
-    let [own, common] = [0, 0];
-    for (const { split, read } of parts) {
-      if (split) own += read();
-      else common += read();
-    }
-    return Math.sqrt(common + sumOver(group, own));
+/**
+ * The parts that ranks split are summed over the tensor group, what every rank holds is counted once.
+ *
+ * @throws EngineError where the parameters have no gradients.
+ */
+export function gradientSquares(parameters: Parameters, group?: Communicator): GradientSquares {
+  const groups = parameters.groups.filter(hasGradients).toSorted((a, b) => Number(b.split) - Number(a.split));
+  const [first] = groups;
+  if (!first) throw new RangeError('there are no gradients to measure');
+  const { engine } = first.gradients;
+  const squares = Tensor.zeros(engine, [groups.length], { kind: 'workspace' });
+  const places = groups.map((_, index) => squares.view([1], index));
+  const split = groups.filter((one) => one.split).length;
+  const ours = squares.view([split]);
+  for (const tensor of [squares, ours, ...places]) engine.forget(tensor); // they outlive any scope
+  return {
+    squares,
+    measure() {
+      for (const [index, { gradients }] of groups.entries()) {
+        sumSquares(engine, gradients, places[index] as Tensor, gradients.size);
+      }
+      if (group && group.size > 1 && split > 0) group.startAllReduce(ours, 'sum').finish();
+    },
+    [Symbol.dispose]() {
+      for (const tensor of [ours, ...places, squares]) tensor[Symbol.dispose]();
+    },
   };
+}
+
+const hasGradients = (group: ParameterGroup): group is ParameterGroup & { readonly gradients: Tensor } =>
+  group.gradients !== undefined;
+
+/** ‖g‖₂ over all parameters of the model, infinite or NaN where a gradient is. Collective over the tensor group. */
+export function gradientNorm(parameters: Parameters, group?: Communicator): number {
+  using parts = gradientSquares(parameters, group);
+  parts.measure();
+  return Math.sqrt(parts.squares.toArray().reduce((sum, part) => sum + part, 0));
 }
 
 /** Megatron's factor: max/(norm + 1e-6) where that is below 1. `clipGrad` 0 turns clipping off. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { EngineError } from '../base/errors.ts';
-import { type Block, CachingAllocator, roundUpSize } from './allocator.ts';
+import { type Block, CachingAllocator, MemoryPool, roundUpSize } from './allocator.ts';
 import { createReferenceEngine } from './engines/reference.ts';
 
 /** A source that counts, with at most `limit` bytes. */
@@ -34,6 +34,58 @@ describe('roundUpSize', () => {
 
   it('leaves powers of two alone', () => {
     for (let power = 9; power < 40; power++) expect(roundUpSize(2 ** power)).toBe(2 ** power);
+  });
+});
+
+describe('pools', () => {
+  it('keep their blocks for the work that runs in them', () => {
+    const { allocator, state } = countedSource();
+    const pool = new MemoryPool();
+    const inside = allocator.within(pool, () => allocator.allocate(1000, 'activations'));
+    allocator.release(inside, 'activations'); // outside, and it goes back all the same
+    const outside = allocator.allocate(1000, 'parameters');
+    expect(outside).not.toBe(inside);
+    expect(allocator.within(pool, () => allocator.allocate(1000, 'activations'))).toBe(inside);
+    // what came from elsewhere goes back there
+    allocator.within(pool, () => allocator.release(outside, 'parameters'));
+    expect(allocator.allocate(1000, 'parameters')).toBe(outside);
+    expect(state.allocations).toBe(2);
+    expect(allocator.count().current).toBe(2048);
+  });
+
+  it('nest, and end with an error', () => {
+    const { allocator } = countedSource();
+    const [outer, inner] = [new MemoryPool(), new MemoryPool()];
+    const take = () => allocator.allocate(512, 'workspace');
+    const [first, second, third] = allocator.within(outer, () => {
+      const blocks = [take(), allocator.within(inner, take)];
+      expect(() => allocator.within(inner, () => allocator.within(outer, () => JSON.parse('{')))).toThrow(SyntaxError);
+      return [...blocks, take()];
+    });
+    for (const block of [first, second, third]) if (block) allocator.release(block, 'workspace');
+    expect(allocator.within(inner, take)).toBe(second);
+    expect([first, third]).toContain(allocator.within(outer, take));
+    expect([first, second, third]).not.toContain(take());
+  });
+
+  it('give unused blocks up when memory is out, unless captured work uses them', () => {
+    const { allocator, state } = countedSource(2048);
+    const pool = new MemoryPool();
+    const use = () =>
+      allocator.within(pool, () => allocator.release(allocator.allocate(1024, 'workspace'), 'workspace'));
+    use();
+    allocator.release(allocator.allocate(2048, 'workspace'), 'workspace');
+    use();
+    pool.fixed = true;
+    expect(() => allocator.allocate(2048, 'workspace')).toThrow(EngineError);
+    allocator.trim();
+    expect(state.taken).toBe(1024);
+    const used = allocator.within(pool, () => allocator.allocate(1024, 'workspace'));
+    allocator.close(pool);
+    expect(allocator.allocate(1024, 'workspace')).not.toBe(used);
+    allocator.release(used, 'workspace');
+    expect(allocator.allocate(1024, 'workspace')).toBe(used);
+    expect(state.taken).toBe(2048);
   });
 });
 

@@ -42,6 +42,23 @@ export function roundUpSize(bytes: number): number {
   return Math.ceil(bytes / step) * step;
 }
 
+/**
+ * Blocks of work that is done again and again at the same addresses, kept apart: what lives longer than that work never lies in
+ * them. See `CachingAllocator.within`.
+ */
+export class MemoryPool {
+  /** Unused blocks by size. */
+  readonly free = new Map<number, Block[]>();
+  /** Whether captured work uses these addresses: then unused blocks stay, too. */
+  fixed = false;
+}
+
+function keep({ free }: MemoryPool, block: Block): void {
+  const blocks = free.get(block.capacity);
+  if (blocks) blocks.push(block);
+  else free.set(block.capacity, [block]);
+}
+
 const zeroCounts = (): Record<MemoryKind, number> => ({
   parameters: 0,
   gradients: 0,
@@ -52,7 +69,12 @@ const zeroCounts = (): Record<MemoryKind, number> => ({
 
 export class CachingAllocator implements Disposable {
   readonly #source: BlockSource;
-  readonly #free = new Map<number, Block[]>();
+  readonly #common = new MemoryPool();
+  /** Where blocks are taken from now. */
+  #active = this.#common;
+  readonly #pools = new Set([this.#common]);
+  /** Of blocks that do not belong to the common one. */
+  readonly #poolOf = new WeakMap<Block, MemoryPool>();
   readonly #current = zeroCounts();
   readonly #peak = zeroCounts();
   #total = 0;
@@ -66,7 +88,7 @@ export class CachingAllocator implements Disposable {
   /** A block of at least `bytes`, contents undefined. @throws EngineError with what is held by kind when memory is out. */
   allocate(bytes: number, kind: MemoryKind): Block {
     const size = roundUpSize(bytes);
-    let block = this.#free.get(size)?.pop();
+    let block = this.#active.free.get(size)?.pop();
     if (!block) {
       block = this.#source.allocate(size);
       if (!block) {
@@ -75,6 +97,7 @@ export class CachingAllocator implements Disposable {
       }
       if (!block) throw this.#outOfMemory(size, kind);
       this.#held += size;
+      if (this.#active !== this.#common) this.#poolOf.set(block, this.#active);
     }
     this.#current[kind] += block.capacity;
     this.#peak[kind] = Math.max(this.#peak[kind], this.#current[kind]);
@@ -87,20 +110,32 @@ export class CachingAllocator implements Disposable {
   release(block: Block, kind: MemoryKind): void {
     this.#current[kind] -= block.capacity;
     this.#total -= block.capacity;
-    const blocks = this.#free.get(block.capacity);
-    if (blocks) blocks.push(block);
-    else this.#free.set(block.capacity, [block]);
+    const pool = this.#poolOf.get(block);
+    keep(pool && this.#pools.has(pool) ? pool : this.#common, block);
   }
 
-  /** Gives unused blocks back to the system. */
+  /** Gives unused blocks back to the system, but for those that captured work uses. */
   trim(): void {
-    for (const blocks of this.#free.values()) {
-      for (const block of blocks) {
-        this.#held -= block.capacity;
-        this.#source.release(block);
-      }
+    for (const pool of this.#pools) if (!pool.fixed) this.#empty(pool);
+  }
+
+  /** Runs `body`, whose blocks come from a pool and go back to it, also when they are released later. */
+  within<Result>(pool: MemoryPool, body: () => Result): Result {
+    const before = this.#active;
+    this.#active = pool;
+    this.#pools.add(pool);
+    try {
+      return body();
+    } finally {
+      this.#active = before;
     }
-    this.#free.clear();
+  }
+
+  /** Makes a pool's blocks everybody's, those in use when they are released; nothing that was captured may need them any more. */
+  close(pool: MemoryPool): void {
+    this.#pools.delete(pool);
+    for (const blocks of pool.free.values()) for (const block of blocks) keep(this.#common, block);
+    pool.free.clear();
   }
 
   /** Bytes in use of one kind, or of all. */
@@ -127,7 +162,17 @@ export class CachingAllocator implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.trim();
+    for (const pool of this.#pools) this.#empty(pool);
+  }
+
+  #empty({ free }: MemoryPool): void {
+    for (const blocks of free.values()) {
+      for (const block of blocks) {
+        this.#held -= block.capacity;
+        this.#source.release(block);
+      }
+    }
+    free.clear();
   }
 
   #outOfMemory(size: number, kind: MemoryKind): EngineError {

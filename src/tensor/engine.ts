@@ -82,6 +82,12 @@ export interface GpuPlace {
   readonly nccl: string | undefined;
 }
 
+/** Work that a device has recorded with its addresses and numbers, and does again at one call. */
+export interface CapturedWork extends Disposable {
+  /** Begins all of it, in order with what was begun before. */
+  run(): void;
+}
+
 /** Runs kernels on one kind of hardware. */
 export interface Backend extends Disposable {
   readonly name: EngineName;
@@ -93,6 +99,13 @@ export interface Backend extends Disposable {
   /** The GPU that it runs on: its number on this machine, and what launches depend on. */
   readonly gpu?: GpuPlace & { readonly number: number; readonly device: CudaDevice };
   run(kernel: Kernel, values: readonly KernelArgument[]): void;
+  /**
+   * Records what `body` begins instead of doing it. It must not pass numbers between the host and the device, and what it
+   * allocates must stay untouched by all but captured work. Undefined where there is nothing to gain, or it was switched off.
+   *
+   * @throws EngineError where the body did what cannot be recorded.
+   */
+  readonly capture?: ((body: () => void) => CapturedWork) | undefined;
 }
 
 export class Engine implements Disposable {

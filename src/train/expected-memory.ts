@@ -14,7 +14,7 @@ import type { DType } from '../tensor/dtype.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { createMetaEngine } from '../tensor/engines/meta.ts';
 import type { CudaDevice } from '../tensor/launch.ts';
-import { gptLossSum } from './gpt-loss.ts';
+import { gptForward } from './gpt-loss.ts';
 import { formatOf } from './precision.ts';
 import { shareBatches } from './shared-batches.ts';
 import { trainStep } from './step.ts';
@@ -99,7 +99,7 @@ export function expectedPeak(plan: MemoryPlan): PeakMemory {
   const task: TrainTask<MicroBatch> = {
     ...{ engine, parameters, grid, trainBatches: () => stream, countTerms: () => 1 },
     ...{ validationBatches: () => undefined, testBatches: () => undefined },
-    forwardStep: (batch, training) => gptLossSum(engine, model, batch, training),
+    forwardStep: gptForward(model),
   };
   trainStep(task, stream, 1, optimizer, { learningRate: 0, clipGrad: 1 });
   return peakOf(engine.memory);

@@ -5,11 +5,10 @@ import { UsageError } from '../base/errors.ts';
 import type { AdamW } from '../optim/adamw.ts';
 import { type LearningRateSchedule, learningRateAt } from '../optim/learning-rate.ts';
 import { initialLossScale, type LossScaling } from '../optim/loss-scale.ts';
-import { GradientReducer } from '../parallel/data-parallel.ts';
 import type { RankGrid } from '../parallel/grid.ts';
 import { agreedValue } from '../parallel/scalars.ts';
 import { countStep, type Progress, rescale, type SkippedStep } from './progress.ts';
-import { evaluateInTurns, type Turns, trainStepInTurns } from './step.ts';
+import { evaluateInTurns, type StepUnderWay, TrainingSteps, type Turns } from './step.ts';
 import { type BatchSizes, type BatchStream, checkBatchSizes, microBatchesPerRank, type TrainTask } from './task.ts';
 
 export interface LoopOptions extends BatchSizes, LearningRateSchedule {
@@ -94,6 +93,16 @@ export interface LoopHooks extends LoopEvents {
   save?(): void;
 }
 
+/** A step under way, and what it began with. */
+interface BegunStep {
+  readonly iteration: number;
+  readonly start: number;
+  readonly learningRate: number;
+  /** Once it is done. */
+  readonly consumedSamples: number;
+  readonly step: StepUnderWay;
+}
+
 /**
  * Trains until `trainIters` or an exit condition. The event loop turns after every iteration, so signals are heard.
  *
@@ -111,10 +120,13 @@ export async function trainLoop<Batch>(
   const { grid } = task;
   checkOptions(options, grid);
   const microBatches = microBatchesPerRank(options, grid);
-  using reducer = new GradientReducer(task.parameters, grid.data);
+  const { trainIters, lossScaling, saveInterval, clipGrad, profiler } = options;
+  using steps = new TrainingSteps(task, optimizer, lossScaling !== undefined);
   const evaluates = options.evalIters > 0;
+  const isEvaluationDue = (iteration: number): boolean => evaluates && iteration % options.evalInterval === 0;
   const stream = task.trainBatches(progress.consumedSamples);
-  const begin = performance.now();
+  const startedAt = performance.now();
+  let settledAt = startedAt;
   let logTime = 0;
   let logSteps = 0;
   let savedAt = progress.iteration;
@@ -124,32 +136,36 @@ export async function trainLoop<Batch>(
     savedAt = progress.iteration;
   };
 
-  while (progress.iteration < options.trainIters) {
-    const iteration = progress.iteration + 1;
-    options.profiler?.stepping(iteration);
+  const begin = async (iteration: number): Promise<BegunStep> => {
+    profiler?.stepping(iteration);
     const start = performance.now();
     const learningRate = learningRateAt(options, iteration - progress.skippedIterations);
-    if (options.lossScaling) progress.lossScale ??= initialLossScale(options.lossScaling);
-    const update = { learningRate, clipGrad: options.clipGrad, lossScale: progress.lossScale?.scale };
-    const step = await inTurns(trainStepInTurns(task, stream, microBatches, optimizer, update, reducer));
-    const { loss, overflowed } = step;
-    progress.iteration = iteration;
-    progress.consumedSamples = stream.consumedSamples;
-    countStep(progress, step);
-    rescale(progress, options.lossScaling, overflowed, hooks.skipped);
-    const elapsedMs = performance.now() - start;
+    if (lossScaling) progress.lossScale ??= initialLossScale(lossScaling);
+    const update = { learningRate, clipGrad, lossScale: progress.lossScale?.scale };
+    const step = await inTurns(steps.beginInTurns(stream, microBatches, update));
+    return { iteration, start, learningRate, consumedSamples: stream.consumedSamples, step };
+  };
+
+  const settle = async ({ iteration, start, learningRate, consumedSamples, step }: BegunStep): Promise<void> => {
+    const result = step.settle();
+    const { loss, overflowed, gradNorm } = result;
+    Object.assign(progress, { iteration, consumedSamples });
+    countStep(progress, result);
+    rescale(progress, lossScaling, overflowed, hooks.skipped);
+    const now = performance.now();
+    const elapsedMs = now - Math.max(start, settledAt); // steps that overlap share no time
+    settledAt = now;
     logTime += elapsedMs;
     logSteps++;
-    options.profiler?.stepped(iteration);
+    profiler?.stepped(iteration);
     hooks.stepped?.({ iteration, loss, elapsedMs });
 
-    const isLast = iteration === options.trainIters;
-    const isEvaluationDue = evaluates && iteration % options.evalInterval === 0;
-    const isLogDue = iteration % options.logInterval === 0 || isEvaluationDue;
+    const isLast = iteration === trainIters;
+    const isLogDue = iteration % options.logInterval === 0 || isEvaluationDue(iteration);
     if (isLogDue || isLast) {
       const log: LogRecord = {
-        ...{ iteration, consumedSamples: progress.consumedSamples, learningRate },
-        gradNorm: overflowed ? Number.NaN : step.gradNorm,
+        ...{ iteration, consumedSamples, learningRate },
+        gradNorm: overflowed ? Number.NaN : gradNorm,
         loss: progress.lossSum / progress.lossCount,
         lossScale: progress.lossScale?.scale ?? 1,
         skippedIterations: progress.skippedCount,
@@ -162,23 +178,42 @@ export async function trainLoop<Batch>(
       }
       hooks.logged?.(log);
       const validation =
-        isEvaluationDue || (evaluates && isLast) ? await validate(task, iteration, options, hooks) : undefined;
+        isEvaluationDue(iteration) || (evaluates && isLast)
+          ? await validate(task, steps, iteration, options, hooks)
+          : undefined;
       hooks.recorded?.(log, validation);
     }
-    if (iteration % options.saveInterval === 0) save();
+    if (iteration % saveInterval === 0) save();
+  };
+
+  /** Whether the weights of this iteration are needed as they are, before the next one changes them. */
+  const isStation = (iteration: number): boolean =>
+    iteration === trainIters || iteration % saveInterval === 0 || isEvaluationDue(iteration);
+  // whoever profiles wants each step by itself
+  const overlaps = steps.mayOverlap && profiler === undefined;
+  let begun: BegunStep | undefined;
+  for (let iteration = progress.iteration + 1; iteration <= trainIters; iteration++) {
+    const next = await begin(iteration);
+    if (begun) await settle(begun); // a device has the next step's work by now, and need not wait for us
+    begun = next;
+    if (!overlaps || isStation(iteration)) {
+      await settle(begun);
+      begun = undefined;
+    }
 
     // a signal that came meanwhile is heard here; one turn alone may fall between two polls
     await setImmediate();
     await setImmediate();
     // one rank decides for all, or they would stop at different iterations
-    const reason = agreedValue(grid.world, 0, exitReason(options, iteration, begin) ?? null);
+    const reason = agreedValue(grid.world, 0, exitReason(options, iteration, startedAt) ?? null);
     if (reason) {
+      if (begun) await settle(begun);
       save();
       return reason;
     }
   }
   save();
-  await testAtEnd(task, progress.iteration, options, hooks);
+  await testAtEnd(task, steps, progress.iteration, options, hooks);
   return 'finished';
 }
 
@@ -193,6 +228,7 @@ async function inTurns<Result>(work: Turns<Result>): Promise<Result> {
 /** The k-th validation reads the k-th stretch of the validation data, so its position needs no saving. */
 async function validate<Batch>(
   task: TrainTask<Batch>,
+  steps: TrainingSteps<Batch>,
   iteration: number,
   options: LoopOptions,
   events: LoopEvents,
@@ -201,7 +237,7 @@ async function validate<Batch>(
   const before = Math.ceil(iteration / evalInterval) - 1;
   const stream = task.validationBatches(before * evalIters * globalBatchSize);
   if (!stream) return undefined;
-  const loss = await evaluateAll(task, stream, options, events);
+  const loss = await evaluateAll(task, steps, stream, options, events);
   const record: ValidationRecord = { iteration, split: 'validation', loss };
   events.validated?.(record);
   return record;
@@ -209,24 +245,26 @@ async function validate<Batch>(
 
 async function testAtEnd<Batch>(
   task: TrainTask<Batch>,
+  steps: TrainingSteps<Batch>,
   iteration: number,
   options: LoopOptions,
   events: LoopEvents,
 ): Promise<void> {
   const stream = options.evalIters > 0 ? task.testBatches() : undefined;
   if (!stream) return;
-  const loss = await evaluateAll(task, stream, options, events);
+  const loss = await evaluateAll(task, steps, stream, options, events);
   events.validated?.({ iteration, split: 'test', loss });
 }
 
 function evaluateAll<Batch>(
   task: TrainTask<Batch>,
+  steps: TrainingSteps<Batch>,
   stream: BatchStream<Batch>,
   options: LoopOptions,
   events: LoopEvents,
 ): Promise<number> {
   const microBatches = options.evalIters * microBatchesPerRank(options, task.grid);
-  return inTurns(evaluateInTurns(task, stream, microBatches, (done, total) => events.validating?.(done, total)));
+  return inTurns(evaluateInTurns(task, steps, stream, microBatches, (done, total) => events.validating?.(done, total)));
 }
 
 function exitReason(options: LoopOptions, iteration: number, begin: number): ExitReason | undefined {

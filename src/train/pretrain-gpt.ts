@@ -19,7 +19,7 @@ import { changedOrderWords, dataOrderRecord } from './data-order.ts';
 import { expectedPeak, memoryPlanOf } from './expected-memory.ts';
 import { architectureRecord, assertSameArchitecture, modelOfRun } from './gpt-architecture.ts';
 import { openGptDatasets } from './gpt-datasets.ts';
-import { gptLossSum } from './gpt-loss.ts';
+import { gptForward } from './gpt-loss.ts';
 import type { ExitReason, LoopEvents, StopSignal } from './loop.ts';
 import { chooseMicroBatchSize, memoryForEachRank } from './micro-batch-size.ts';
 import { changedPrecisionWords, precisionOf, precisionWords } from './precision.ts';
@@ -90,7 +90,7 @@ export async function pretrainGpt(
   const { model, reason, iteration } = await pretrain(
     () => new GptModel(modelConfig, grid.tensor, { recomputation: recomputationOf(config) }),
     () => datasets,
-    (batch, model, training) => gptLossSum(engine, model, batch, training),
+    { of: gptForward },
     {
       ...config,
       engine,

@@ -16,13 +16,18 @@ import { type ExitReason, type LoopEvents, type LoopOptions, trainLoop } from '.
 import { fullPrecision, type Precision, precisionRecord, savedLossScale } from './precision.ts';
 import { newProgress } from './progress.ts';
 import { refuseToMixRuns } from './save-folder.ts';
-import type { BatchStream, TrainTask } from './task.ts';
+import type { BatchStream, StagedForward, TrainTask } from './task.ts';
 import { loadTraining, saveTraining } from './training-checkpoint.ts';
 
 /** A model as the driver sees it. */
 export interface TrainableModel {
   readonly parameters: Parameters;
 }
+
+/** The forward pass of a model: in one part, or in two once the model is there. */
+export type ModelForward<Model, Batch> =
+  | ((batch: Batch, model: Model, training: boolean) => Tensor)
+  | { of(model: Model): StagedForward<Batch> };
 
 /** Where micro-batches come from; validation and test are optional. */
 export interface Datasets<Batch> {
@@ -87,14 +92,15 @@ export interface PretrainResult<Model> {
  *
  * @param modelProvider makes the model: declares its parameters and no more
  * @param datasetProvider opens the data
- * @param forwardStep the sum of a batch's loss terms, a scalar []; dropout only where `training`
+ * @param forwardStep the sum of a batch's loss terms, a scalar []; dropout only where `training`. One in two parts, `inputs` and
+ *   `forward`, is recorded by a GPU once and done again at one call: see `StagedForward`.
  * @throws UsageError where the options do not fit each other; CheckpointError when `load` is missing, damaged or of another
  *   model, or `save` holds another run; DivergenceError when the loss is no number. The model's memory is then given back.
  */
 export async function pretrain<Model extends TrainableModel, Batch>(
   modelProvider: () => Model,
   datasetProvider: (model: Model) => Datasets<Batch>,
-  forwardStep: (batch: Batch, model: Model, training: boolean) => Tensor,
+  forwardStep: ModelForward<Model, Batch>,
   options: PretrainOptions<Model>,
 ): Promise<PretrainResult<Model>> {
   const { engine, save, identity = anonymous, grid = soloGrid(), precision = fullPrecision } = options;
@@ -123,7 +129,10 @@ export async function pretrain<Model extends TrainableModel, Batch>(
     validationBatches: (consumed) => datasets.validation?.(consumed),
     testBatches: () => datasets.test?.(),
     countTerms: (batch) => datasets.countTerms(batch),
-    forwardStep: (batch, training) => forwardStep(batch, model, training),
+    forwardStep:
+      typeof forwardStep === 'function'
+        ? (batch, training) => forwardStep(batch, model, training)
+        : forwardStep.of(model),
   };
   const events = (grid.world.rank === 0 && options.report?.({ model, iteration: progress.iteration })) || {};
   const loop: LoopOptions = {

@@ -1,22 +1,16 @@
 /** One update of the weights: forward and backward over all micro-batches, clipping, AdamW. */
 
-import { Tape } from '../autograd/tape.ts';
 import { MegatronError } from '../base/errors.ts';
 import type { AdamW } from '../optim/adamw.ts';
-import { clipFactor, gradientNormLater } from '../optim/gradient-norm.ts';
-import { GradientReducer } from '../parallel/data-parallel.ts';
+import { ClippedUpdate } from '../optim/clipped-update.ts';
 import { sumOver } from '../parallel/scalars.ts';
 import { type PhaseName, phase } from '../tensor/observer.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import type { BatchStream, TrainTask } from './task.ts';
+import { MicroBatches } from './micro-batches.ts';
+import { RepeatedWork } from './repeated-work.ts';
+import { type BatchStream, forwardBatch, type TrainTask } from './task.ts';
 
 /** Long work that stops now and then, so that its caller may let the event loop run. */
 export type Turns<Result> = Generator<void, Result>;
-
-/** Does the work in one go. */
-function finish<Result>(work: Turns<Result>): Result {
-  for (let turn = work.next(); ; turn = work.next()) if (turn.done) return turn.value;
-}
 
 /** The loss or the gradient is no longer a number. */
 export class DivergenceError extends MegatronError {}
@@ -30,71 +24,16 @@ export interface StepResult {
   readonly overflowed: boolean;
 }
 
-/**
- * Adds the gradients of `lossScale` times the mean loss over all terms of the global batch to the parameters' cleared gradients, summed over
- * the data-parallel ranks.
- *
- * @returns the mean loss, the same on every rank
- */
-export const accumulateGradients = <Batch>(
-  task: TrainTask<Batch>,
-  batches: readonly Batch[],
-  reducer?: GradientReducer,
-  lossScale = 1,
-): number => withReducer(task, reducer, (sums) => finish(accumulateInTurns(task, batches, sums, lossScale))());
-
-/** One that is made for a single call must not outlive it: it holds views of the gradients. */
-function withReducer<Result>(
-  { parameters, grid }: Pick<TrainTask<never>, 'parameters' | 'grid'>,
-  given: GradientReducer | undefined,
-  body: (reducer: GradientReducer) => Result,
-): Result {
-  if (given) return body(given);
-  using own = new GradientReducer(parameters, grid.data);
-  return body(own);
+/** A step whose work has begun: on a device it goes on while the host does other things. */
+export interface StepUnderWay {
+  /**
+   * Waits for the step's numbers; collective, once.
+   *
+   * @throws DivergenceError when the loss is infinite or NaN, or an unscaled gradient is. Where a gradient was, the weights are as
+   *   before that step, and no later step has changed them.
+   */
+  settle(): StepResult;
 }
-
-/**
- * The same in turns: one after every micro-batch, so that the event loop can run between them.
- *
- * @returns reads the mean loss, when a device has it; collective.
- */
-function* accumulateInTurns<Batch>(
-  task: TrainTask<Batch>,
-  batches: readonly Batch[],
-  reducer: GradientReducer,
-  lossScale: number,
-): Turns<() => number> {
-  const { data } = task.grid;
-  const watched = phasesOf(task);
-  // The divisor is known before the first backward pass, so the mean does not depend on how the batch is cut.
-  const own = batches.reduce((sum, batch) => sum + task.countTerms(batch), 0);
-  const terms = Math.max(1, sumOver(data, own));
-  const losses: (() => number)[] = [];
-  for (const [index, batch] of batches.entries()) {
-    const isLast = index === batches.length - 1;
-    task.engine.scope(() => {
-      using tape = new Tape(task.engine);
-      const loss = watched('forward', () => task.forwardStep(batch, true));
-      if (isLast) reducer.begin();
-      const onLeaf = isLast && reducer.isNeeded ? (leaf: Tensor) => reducer.leafReady(leaf) : undefined;
-      watched('backward', () => tape.backward(loss, lossScale / terms, onLeaf));
-      losses.push(loss.itemLater());
-    });
-    yield;
-  }
-  watched('reduce gradients', () => reducer.finish());
-  return () => {
-    const total = losses.reduce((sum, read) => sum + read(), 0);
-    return sumOver(data, total) / terms;
-  };
-}
-
-/** Runs a part of the step as one that can be watched. */
-const phasesOf =
-  ({ engine }: Pick<TrainTask<never>, 'engine'>) =>
-  <Result>(name: PhaseName, body: () => Result): Result =>
-    phase(engine.observer, name, body);
 
 export interface Update {
   readonly learningRate: number;
@@ -105,50 +44,106 @@ export interface Update {
 }
 
 /**
- * One update, or none where scaled gradients overflowed.
- *
- * @throws DivergenceError when the loss is infinite or NaN, or an unscaled gradient is; the weights are then as before.
+ * The steps of a run on one rank. On a GPU nothing waits on the way, and the passes of a micro-batch and the update are captured
+ * once and started by a call each, where the forward step is a staged one and all collectives can be captured too.
  */
-export const trainStep = <Batch>(
-  task: TrainTask<Batch>,
-  stream: BatchStream<Batch>,
-  microBatches: number,
-  optimizer: AdamW,
-  update: Update,
-  reducer?: GradientReducer,
-): StepResult =>
-  withReducer(task, reducer, (sums) => finish(trainStepInTurns(task, stream, microBatches, optimizer, update, sums)));
+export class TrainingSteps<Batch> implements Disposable {
+  readonly #task: TrainTask<Batch>;
+  readonly #scaled: boolean;
+  readonly #work: RepeatedWork;
+  readonly #microBatches: MicroBatches<Batch>;
+  readonly #update: ClippedUpdate;
 
-/** The same in turns, one after every micro-batch. */
-export function* trainStepInTurns<Batch>(
-  task: TrainTask<Batch>,
-  stream: BatchStream<Batch>,
-  microBatches: number,
-  optimizer: AdamW,
-  update: Update,
-  reducer: GradientReducer,
-): Turns<StepResult> {
-  const { learningRate, clipGrad, lossScale = 1 } = update;
-  const watched = phasesOf(task);
-  const batches = watched('data', () => Array.from({ length: microBatches }, () => stream.next()));
-  watched('clear gradients', () => task.parameters.clearGradients());
-  const readLoss = yield* accumulateInTurns(task, batches, reducer, lossScale);
-  // a device has all of the step's work but the update when it is first waited for
-  const [gradNorm, loss] = watched('gradient norm', () => {
-    const readNorm = gradientNormLater(task.parameters, task.grid.tensor);
-    return [readNorm() / lossScale, readLoss()];
-  });
-  const overflowed = !Number.isFinite(gradNorm);
-  if (!Number.isFinite(loss) || (overflowed && update.lossScale === undefined)) {
+  /** @param scaled whether every update has a loss scale; else none has */
+  constructor(task: TrainTask<Batch>, optimizer: AdamW, scaled: boolean) {
+    const { engine, parameters, grid } = task;
+    this.#task = task;
+    this.#scaled = scaled;
+    this.#work = new RepeatedWork(engine, typeof task.forwardStep !== 'function' && isCapturable(task));
+    this.#microBatches = new MicroBatches(task, this.#work);
+    this.#update = new ClippedUpdate(parameters, optimizer, grid.tensor, !scaled);
+  }
+
+  /**
+   * Whether a step may begin before the one before is settled. Not on the CPU, where all is done when `begin` returns; and not with a
+   * loss scale, which follows from the step before, as does the learning rate where that was skipped.
+   */
+  get mayOverlap(): boolean {
+    return this.#task.engine.backend.device !== undefined && !this.#scaled;
+  }
+
+  /** Begins a step in one go. Collective. */
+  begin(stream: BatchStream<Batch>, microBatches: number, update: Update): StepUnderWay {
+    const work = this.beginInTurns(stream, microBatches, update);
+    for (let turn = work.next(); ; turn = work.next()) if (turn.done) return turn.value;
+  }
+
+  /** The same in turns, one after every micro-batch. */
+  *beginInTurns(stream: BatchStream<Batch>, microBatches: number, update: Update): Turns<StepUnderWay> {
+    const { lossScale = 1 } = update;
+    const { engine, parameters, grid, countTerms } = this.#task;
+    const watched = <Result>(name: PhaseName, body: () => Result): Result => phase(engine.observer, name, body);
+    const batches = watched('data', () => Array.from({ length: microBatches }, () => stream.next()));
+    watched('clear gradients', () => parameters.clearGradients());
+    // The divisor is known before the first backward pass, so the mean does not depend on how the batch is cut.
+    const own = batches.reduce((sum, batch) => sum + countTerms(batch), 0);
+    const terms = Math.max(1, sumOver(grid.data, own));
+    this.#microBatches.scale = lossScale / terms;
+    const losses: (() => number)[] = [];
+    for (const [index, batch] of batches.entries()) {
+      losses.push(this.#microBatches.run(batch, index === batches.length - 1));
+      yield;
+    }
+    this.#update.prepare({ ...update, lossScale });
+    this.#work.run('update', () => this.#update.run());
+    const readNorm = this.#update.normLater();
+    return {
+      settle: () => {
+        const total = losses.reduce((sum, read) => sum + read(), 0);
+        return this.#judge(sumOver(grid.data, total) / terms, readNorm());
+      },
+    };
+  }
+
+  /** Runs other work, whose tensors all end with it, in the memory of the steps. */
+  borrowMemory<Result>(body: () => Result): Result {
+    return this.#work.borrow(body);
+  }
+
+  /** All ranks know the same norm, so all come to the same result. */
+  #judge(loss: number, gradNorm: number): StepResult {
+    const overflowed = !Number.isFinite(gradNorm);
+    if (overflowed) this.#update.uncount();
+    if (Number.isFinite(loss) && (!overflowed || this.#scaled)) return { loss, gradNorm, overflowed };
     throw new DivergenceError(`training diverged: loss ${loss}, gradient norm ${gradNorm}`, {
-      remedy: `Go on from the last checkpoint with a lower --lr, a longer warm-up or a smaller --clip-grad${rangeAdvice(task)}.`,
+      remedy: `Go on from the last checkpoint with a lower --lr, a longer warm-up or a smaller --clip-grad${rangeAdvice(this.#task)}.`,
     });
   }
-  // all ranks know the same norm, so all skip or none does; what undoes the scale rides on the factor of clipping
-  if (!overflowed) {
-    watched('optimizer', () => optimizer.step(learningRate, clipFactor(gradNorm, clipGrad) / lossScale));
+
+  [Symbol.dispose](): void {
+    for (const part of [this.#microBatches, this.#update, this.#work]) part[Symbol.dispose]();
   }
-  return { loss, gradNorm, overflowed };
+}
+
+/** Whether all that a step does with other ranks can be recorded. */
+const isCapturable = ({ grid }: Pick<TrainTask<never>, 'grid'>): boolean =>
+  grid.tensor.size === 1 && grid.data.size === 1;
+
+/**
+ * One update in one go, or none where scaled gradients overflowed. For more than a few make `TrainingSteps`, which keep what they
+ * need.
+ *
+ * @throws DivergenceError as `StepUnderWay.settle`.
+ */
+export function trainStep<Batch>(
+  task: TrainTask<Batch>,
+  stream: BatchStream<Batch>,
+  microBatches: number,
+  optimizer: AdamW,
+  update: Update,
+): StepResult {
+  using steps = new TrainingSteps(task, optimizer, update.lossScale !== undefined);
+  return steps.begin(stream, microBatches, update).settle();
 }
 
 /** Where activations may have left the range of their format. */
@@ -160,16 +155,20 @@ const rangeAdvice = ({ parameters }: Pick<TrainTask<never>, 'parameters'>): stri
 /** Mean loss over `microBatches` of every data-parallel rank's stream, dropout off; in turns. */
 export function* evaluateInTurns<Batch>(
   task: TrainTask<Batch>,
+  steps: TrainingSteps<Batch>,
   stream: BatchStream<Batch>,
   microBatches: number,
   onProgress?: (done: number, total: number) => void,
 ): Turns<number> {
+  const { engine, forwardStep } = task;
+  const lossOf = (batch: Batch): number =>
+    engine.withoutRecording(() => engine.scope(() => forwardBatch(engine, forwardStep, batch, false).item()));
   let total = 0;
   let terms = 0;
   for (let i = 0; i < microBatches; i++) {
     const batch = stream.next();
     terms += task.countTerms(batch);
-    total += task.engine.withoutRecording(() => task.engine.scope(() => task.forwardStep(batch, false).item()));
+    total += steps.borrowMemory(() => lossOf(batch));
     onProgress?.(i + 1, microBatches);
     yield;
   }

@@ -5,12 +5,37 @@ import type { RankGrid } from '../parallel/grid.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import type { Engine } from '../tensor/engine.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { BatchInputs, type HostNumbers } from './batch-inputs.ts';
 
 /** Micro-batches one after another; a data set's `createBatchSource` is one. */
 export interface BatchStream<Batch> {
   next(): Batch;
   /** Samples drawn so far, over the whole run. */
   readonly consumedSamples: number;
+}
+
+/**
+ * A forward step in two parts: what it reads of a batch, and what it computes from tensors alone. The second part passes no numbers
+ * between the host and the device and does the same for every batch, so a GPU may record it once and do it again.
+ */
+export interface StagedForward<Batch, Name extends string = string> {
+  /** Under the same names, with the same types, for every batch. */
+  inputs(batch: Batch): Readonly<Partial<Record<Name, HostNumbers>>>;
+  /** @returns a scalar [], the sum (not the mean) of the batch's loss terms; dropout only where `training` */
+  forward(inputs: Readonly<Partial<Record<Name, Tensor>>>, training: boolean): Tensor;
+}
+
+/** The forward pass of a batch in one part, which may read what it likes: a scalar [], the sum (not the mean) of its loss terms. */
+export type PlainForward<Batch> = (batch: Batch, training: boolean) => Tensor;
+
+export type ForwardStep<Batch> = PlainForward<Batch> | StagedForward<Batch>;
+
+/** The loss sum of one batch, whose inputs live as long as it takes. */
+export function forwardBatch<Batch>(engine: Engine, step: ForwardStep<Batch>, batch: Batch, training: boolean): Tensor {
+  if (typeof step === 'function') return step(batch, training);
+  using inputs = new BatchInputs(engine);
+  inputs.write(step.inputs(batch));
+  return step.forward(inputs.tensors, training);
 }
 
 /** A model and its data on one rank, seen from the training loop. Batches are this rank's share of the data-parallel group's. */
@@ -27,13 +52,8 @@ export interface TrainTask<Batch> {
   testBatches(): BatchStream<Batch> | undefined;
   /** How many loss terms a batch has: what the loss is averaged over, over the whole global batch. */
   countTerms(batch: Batch): number;
-  /**
-   * The forward pass.
-   *
-   * @param training whether dropout is on; false in evaluation
-   * @returns a scalar [], the sum (not the mean) of the batch's loss terms
-   */
-  forwardStep(batch: Batch, training: boolean): Tensor;
+  /** The forward pass: the sum of a batch's loss terms, dropout off in evaluation. */
+  readonly forwardStep: ForwardStep<Batch>;
 }
 
 /** Samples of one update and how they are cut. */

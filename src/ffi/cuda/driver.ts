@@ -36,6 +36,12 @@ const signatures = {
   cuStreamCreate: ['pointer', 'uint32'],
   cuStreamDestroy_v2: ['pointer'],
   cuStreamSynchronize: ['pointer'],
+  cuStreamBeginCapture_v2: ['pointer', 'int32'],
+  cuStreamEndCapture: ['pointer', 'pointer'],
+  cuGraphInstantiateWithFlags: ['pointer', 'pointer', 'int64'],
+  cuGraphLaunch: ['pointer', 'pointer'],
+  cuGraphDestroy: ['pointer'],
+  cuGraphExecDestroy: ['pointer'],
   cuEventCreate: ['pointer', 'uint32'],
   cuEventRecord: ['pointer', 'pointer'],
   cuEventSynchronize: ['pointer'],
@@ -59,6 +65,11 @@ export const deviceAttributes = {
 export const dynamicSharedBytes = 8;
 /** CU_STREAM_NON_BLOCKING: no waiting for the legacy stream, which nobody here uses. */
 export const nonBlockingStream = 1;
+/**
+ * CU_STREAM_CAPTURE_MODE_RELAXED: a call of this or another thread that is no work of the stream (an allocation, say) does not end
+ * the capture.
+ */
+export const captureRelaxed = 2;
 /** CU_EVENT_DISABLE_TIMING: such events cost less. */
 export const eventWithoutTiming = 2;
 /** CUDA_ERROR_OUT_OF_MEMORY. */

@@ -27,11 +27,9 @@ function train(engine: Engine, size: number, steps: number, gradientScale = 1, c
     for (let step = 1; step <= steps; step++) {
       const values = numbers({ shape: [size], key: 900 + step }).map((value) => value / gradientScale);
       const gradient = Tensor.from(engine, values, [size]);
-      adamWStep(
-        ...([engine, p, gradient, m, v, copy, size, gradientScale, beta1, 1 - beta1, beta2, 1 - beta2] as const),
-        ...([learningRate / (1 - beta1 ** step), 1 / Math.sqrt(1 - beta2 ** step), epsilon] as const),
-        learningRate * decay,
-      );
+      const rates = [learningRate / (1 - beta1 ** step), 1 / Math.sqrt(1 - beta2 ** step), learningRate * decay];
+      const factors = Tensor.from(engine, [gradientScale, ...rates], [4]);
+      adamWStep(engine, p, gradient, m, v, copy, factors, size, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, 1);
     }
     const rounded = copyType && cast(p, copyType).toArray();
     expect(copy?.toArray()).toEqual(rounded);
@@ -64,24 +62,8 @@ describe.skipIf(noCpuEngine)('adamWStep on threads', () => {
         const p = Tensor.from(on, tiny, [size]);
         const [gradient, m, v] = [Tensor.zeros(on, [size]), Tensor.zeros(on, [size]), Tensor.zeros(on, [size])];
         const copy = Tensor.zeros(on, [size], { dtype });
-        adamWStep(
-          on,
-          p,
-          gradient,
-          m,
-          v,
-          copy,
-          size,
-          1,
-          beta1,
-          1 - beta1,
-          beta2,
-          1 - beta2,
-          learningRate,
-          1,
-          epsilon,
-          0,
-        );
+        const factors = Tensor.from(on, [1, learningRate, 1, learningRate], [4]);
+        adamWStep(on, p, gradient, m, v, copy, factors, size, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, 0);
         copies.push(Buffer.from(copy.bytes).toString('hex'));
       });
     }
@@ -122,8 +104,34 @@ describeOnEngines('adamWStep', (engine) => {
     on.scope(() => {
       const [p, m, v] = [Tensor.zeros(on, [3]), Tensor.zeros(on, [3]), Tensor.zeros(on, [3])];
       const gradient = Tensor.from(on, [1, Number.NaN, 1], [3]);
-      adamWStep(on, p, gradient, m, v, undefined, 3, 1, beta1, 1 - beta1, beta2, 1 - beta2, 0.01, 1, epsilon, 0);
+      const factors = Tensor.from(on, [1, 0.01, 1, 0], [4]);
+      adamWStep(on, p, gradient, m, v, undefined, factors, 3, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, 0);
       expect(p.toArray().map(Number.isNaN)).toEqual([false, true, false]);
+    });
+  });
+
+  it.each([0, 1])('decays where it is told to: %i', (decays) => {
+    const on = engine();
+    on.scope(() => {
+      const [p, m, v] = [Tensor.from(on, [2, -4], [2]), Tensor.zeros(on, [2]), Tensor.zeros(on, [2])];
+      const gradient = Tensor.zeros(on, [2]);
+      const factors = Tensor.from(on, [1, 0.5, 1, 0.25], [4]);
+      adamWStep(on, p, gradient, m, v, undefined, factors, 2, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, decays);
+      expect(p.toArray()).toEqual(decays ? [1.5, -3] : [2, -4]);
+    });
+  });
+
+  it('changes nothing where the scale is no number', () => {
+    const on = engine();
+    on.scope(() => {
+      const all = [1, 2, 3].map((value) => Tensor.from(on, new Float32Array(19).fill(value), [19]));
+      const [p, m, v] = all as [Tensor, Tensor, Tensor];
+      const copy = Tensor.from(on, new Float32Array(19).fill(7), [19], { dtype: 'bf16' });
+      const gradient = Tensor.from(on, new Float32Array(19).fill(Number.NaN), [19]);
+      const factors = Tensor.from(on, [Number.NaN, 0.5, 1, 0.25], [4]);
+      adamWStep(on, p, gradient, m, v, copy, factors, 19, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, 1);
+      for (const [i, tensor] of [p, m, v].entries()) expect(new Set(tensor.toArray())).toEqual(new Set([i + 1]));
+      expect(new Set(copy.toArray())).toEqual(new Set([7]));
     });
   });
 });

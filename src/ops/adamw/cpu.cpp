@@ -29,11 +29,12 @@ ALWAYS_INLINE static Vector updateVector(const AdamWFactors& by, float* p, const
 }
 
 template <class T>
-static void adamWStep(const Context* context, float* p, const float* gradient, float* m, float* v, T* copy, int64_t size,
-                      float gradientScale, float beta1, float oneMinusBeta1, float beta2, float oneMinusBeta2, float stepSize,
-                      float inverseRoot, float epsilon, float decay) {
-  const AdamWFactors by{gradientScale, beta1,       oneMinusBeta1, beta2, oneMinusBeta2,
-                        stepSize,      inverseRoot, epsilon,       decay};
+static void adamWStep(const Context* context, float* p, const float* gradient, float* m, float* v, T* copy, const float* factors,
+                      int64_t size, float beta1, float oneMinusBeta1, float beta2, float oneMinusBeta2, float epsilon,
+                      int64_t decays) {
+  if (std::isnan(factors[0])) return;
+  const AdamWFactors by{factors[0], beta1,      oneMinusBeta1, beta2, oneMinusBeta2,
+                        factors[1], factors[2], epsilon,       decays ? factors[3] : 0.0f};
   parallelFor(context, size, 16384, [&](int64_t begin, int64_t end, int) {
     int64_t i = begin;
     for (; i + lanes <= end; i += lanes) {

@@ -2,9 +2,11 @@
 // billion parameters with a bf16 copy are 36 GB, 7.5 ms of an H200's memory. 60 registers: 4 blocks with 32 KB of loads each under way.
 #include "elements.cuh"
 
-extern "C" __global__ void adamw_step(float* p, const float* gradient, float* m, float* v, Value* copy, Index size,
-                                      float gradientScale, float beta1, float oneMinusBeta1, float beta2, float oneMinusBeta2,
-                                      float stepSize, float inverseRoot, float epsilon, float decay) {
+extern "C" __global__ void adamw_step(float* p, const float* gradient, float* m, float* v, Value* copy,
+                                      const float* factors, Index size, float beta1, float oneMinusBeta1, float beta2,
+                                      float oneMinusBeta2, float epsilon, Index decays) {
+  const float gradientScale = factors[0], stepSize = factors[1], inverseRoot = factors[2], decay = decays ? factors[3] : 0.0f;
+  if (gradientScale != gradientScale) return;  // the gradient is no number: nothing is updated
   forEach(size, aligned(p, gradient, m, v, copy), [&](auto lanes, Index i) {
     constexpr int n = decltype(lanes)::count;
     Floats<n> value = load<n>(p + i), first = load<n>(m + i), second = load<n>(v + i);

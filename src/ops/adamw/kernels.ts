@@ -6,31 +6,20 @@ import { defineKernel } from '../../tensor/kernel.ts';
 /**
  * With g = gradient·gradientScale:  m ← β₁m + (1−β₁)g,  v ← β₂v + (1−β₂)g²,
  * p ← p − decay·p − stepSize · m / (√v·inverseRoot + ε), where stepSize = lr/(1−β₁ᵗ), inverseRoot = 1/√(1−β₂ᵗ),
- * decay = lr·λ. `copy` gets p, rounded to its type, for the products of the next step. The complements 1−β come as arguments because float32 cannot form 1 − 0.999 well.
+ * decay = lr·λ, or 0 where `decays` is 0. These four lie in memory, factors [4], since the gradient decides them: see
+ * ops/update-factors. A gradientScale that is NaN means that nothing is to be updated. `copy` gets p, rounded to its type, for
+ * the products of the next step. The complements 1−β come as arguments because float32 cannot form 1 − 0.999 well.
  */
 export const adamWStep = defineKernel(
   'adamw_step',
   [
-    ...(['floats', 'floats', 'floats', 'floats', 'values?', 'int', 'float', 'float', 'float'] as const),
-    ...(['float', 'float', 'float', 'float', 'float', 'float'] as const),
+    ...(['floats', 'floats', 'floats', 'floats', 'values?', 'floats', 'int'] as const),
+    ...(['float', 'float', 'float', 'float', 'float', 'int'] as const),
   ] as const,
-  (
-    p,
-    gradient,
-    m,
-    v,
-    copy,
-    size,
-    gradientScale,
-    beta1,
-    oneMinusBeta1,
-    beta2,
-    oneMinusBeta2,
-    stepSize,
-    inverseRoot,
-    epsilon,
-    decay,
-  ) => {
+  (p, gradient, m, v, copy, factors, size, beta1, oneMinusBeta1, beta2, oneMinusBeta2, epsilon, decays) => {
+    const [gradientScale, stepSize, inverseRoot, rate] = factors as unknown as [number, number, number, number];
+    if (Number.isNaN(gradientScale)) return;
+    const decay = decays === 1 ? rate : 0;
     for (let i = 0; i < size; i++) {
       const g = (gradient[i] as number) * gradientScale;
       const first = beta1 * (m[i] as number) + oneMinusBeta1 * g;

@@ -39,7 +39,11 @@ interface Query {
   readonly keyAt: number;
 }
 
-function forEachQuery(p: AttentionProblem<number>, firstKey: Int32Array | undefined, visit: (query: Query) => void): void {
+function forEachQuery(
+  p: AttentionProblem<number>,
+  firstKey: Int32Array | undefined,
+  visit: (query: Query) => void,
+): void {
   for (let batch = 0; batch < p.batch; batch++) {
     for (let head = 0; head < p.heads; head++) {
       for (let index = 0; index < p.queries; index++) {
@@ -87,7 +91,10 @@ function dropoutFactors(p: AttentionProblem<number>): (query: Query, factors: Fl
   };
 }
 
-export function referenceForward(p: AttentionProblem<number>, { q, k, v, out, logSumExp, firstKey }: AttentionData): void {
+export function referenceForward(
+  p: AttentionProblem<number>,
+  { q, k, v, out, logSumExp, firstKey }: AttentionData,
+): void {
   const scores = new Float64Array(p.keys);
   const factors = new Float64Array(p.keys + 8).fill(1);
   const sums = new Float64Array(p.width);
@@ -117,7 +124,11 @@ export function referenceForward(p: AttentionProblem<number>, { q, k, v, out, lo
  * With P the probabilities, D the dropout factors and Δ = dO·O of the query:
  * dV = (P∘D)ᵀ dO,  dP = D ∘ (dO Vᵀ),  dS = P ∘ (dP − Δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q.
  */
-export function referenceBackward(p: AttentionProblem<number>, data: AttentionData, gradients: AttentionGradients): void {
+export function referenceBackward(
+  p: AttentionProblem<number>,
+  data: AttentionData,
+  gradients: AttentionGradients,
+): void {
   const { q, k, v, out, logSumExp, firstKey } = data;
   const { dOut, dq, dk, dv } = gradients;
   if (!gradients.accumulate) clear(p, gradients);

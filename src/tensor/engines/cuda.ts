@@ -15,6 +15,7 @@ import { type CudaLibraryName, type CudaLibraryPaths, cudaLibraries, findCuda } 
 import { Out } from '../../ffi/cuda/status.ts';
 import { CachingAllocator } from '../allocator.ts';
 import { type Backend, Engine } from '../engine.ts';
+import { createCapture } from './cuda/capture.ts';
 import { createFunctionLoader } from './cuda/functions.ts';
 import { createLauncher } from './cuda/launcher.ts';
 import { deviceBlocks, StagedMemory } from './cuda/memory.ts';
@@ -87,6 +88,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
   const measures = options.measureProducts ?? Boolean(process.env['MEGATRON_CUDA_TUNE']);
   const products = createProducts(cublasLt, driver, stream, measures);
   const synchronous = Boolean(process.env['MEGATRON_CUDA_SYNC']);
+  const captures = !synchronous && process.env['MEGATRON_CUDA_GRAPHS'] !== '0';
   const backend: Backend = {
     name: 'cuda',
     description: describe(description, cublasLt.version),
@@ -94,6 +96,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
     device: staged,
     gpu: { number: device, device: description, address: description.address, stream, nccl: found.nccl },
     run: createLauncher({ driver, stream, device: description, functions, products, memory, synchronous }),
+    capture: captures ? createCapture(driver, stream, staged) : undefined,
     [Symbol.dispose]: () => {
       staged.synchronize();
       for (const part of [products, functions, staged, blocks]) part[Symbol.dispose]();

@@ -8,7 +8,7 @@ import { AdamW } from '../../../src/optim/adamw.ts';
 import { createRankGrid } from '../../../src/parallel/grid.ts';
 import type { MemoryKind } from '../../../src/tensor/allocator.ts';
 import { createCpuEngine } from '../../../src/tensor/engines/cpu.ts';
-import { gptLossSum } from '../../../src/train/gpt-loss.ts';
+import { gptForward } from '../../../src/train/gpt-loss.ts';
 import { trainStep } from '../../../src/train/step.ts';
 import { expectedActivationBytes } from '../activation-formula.ts';
 import { integers } from '../numbers.ts';
@@ -57,7 +57,7 @@ const rank: RankFunction<readonly MemoryWork[], MemoryFound[]> = async (world, w
     const task = {
       ...{ engine, grid, parameters, trainBatches: () => stream, validationBatches: () => undefined },
       ...{ testBatches: () => undefined, countTerms: () => count },
-      forwardStep: (one: typeof micro, training: boolean) => gptLossSum(engine, model, one, training),
+      forwardStep: gptForward(model),
     };
     engine.memory.resetPeak();
     trainStep(task, stream, 2, optimizer, { learningRate: 1e-3, clipGrad: 1 });

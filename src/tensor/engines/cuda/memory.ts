@@ -1,5 +1,6 @@
 /** Device memory, and the ways of numbers between it and JavaScript: through pinned pages, in the order of one stream. */
 
+import { EngineError } from '../../../base/errors.ts';
 import { formatBytes } from '../../../base/format.ts';
 import { type CudaDriver, eventWithoutTiming, outOfMemory } from '../../../ffi/cuda/driver.ts';
 import { CudaError, Out } from '../../../ffi/cuda/status.ts';
@@ -72,6 +73,8 @@ export class StagedMemory implements DeviceMemory, Disposable {
   #half = 0;
   #used = 0;
   #landing: Pinned | undefined;
+  /** While work is captured nothing passes between the host and the device: it would pass once, and stale numbers ever after. */
+  capturing = false;
 
   constructor(driver: CudaDriver, stream: bigint) {
     this.#driver = driver;
@@ -79,6 +82,7 @@ export class StagedMemory implements DeviceMemory, Disposable {
   }
 
   upload(destination: bigint, source: Uint8Array): void {
+    this.#refuseInCapture('write numbers');
     for (let begin = 0; begin < source.length; ) {
       const { pinned } = this.#halfWithRoom();
       const length = Math.min(source.length - begin, stagingBytes - this.#used);
@@ -91,6 +95,7 @@ export class StagedMemory implements DeviceMemory, Disposable {
   }
 
   download(source: bigint, destination: Uint8Array): void {
+    this.#refuseInCapture('read numbers');
     this.#landing ??= this.#pin(stagingBytes);
     const { address, bytes } = this.#landing;
     for (let begin = 0; begin < destination.length; begin += stagingBytes) {
@@ -102,6 +107,7 @@ export class StagedMemory implements DeviceMemory, Disposable {
   }
 
   downloadLater(source: bigint, bytes: number): () => Uint8Array<ArrayBuffer> {
+    this.#refuseInCapture('read numbers');
     if (this.#free.length === 0) this.#addSlots();
     const slot = this.#free.pop();
     if (!slot || bytes > slotBytes)
@@ -133,12 +139,21 @@ export class StagedMemory implements DeviceMemory, Disposable {
   }
 
   synchronize(): void {
+    this.#refuseInCapture('wait');
     this.#driver.cuStreamSynchronize(this.#stream);
   }
 
   [Symbol.dispose](): void {
     for (const event of this.#events) this.#driver.cuEventDestroy_v2(event);
     for (const page of this.#pages) this.#driver.cuMemFreeHost(page);
+  }
+
+  #refuseInCapture(what: string): void {
+    if (!this.capturing) return;
+    throw new EngineError(`a step that is captured cannot ${what} on its way`, {
+      remedy:
+        'Read and write tensors outside of the forward step (its inputs are made before it), or run without capturing: MEGATRON_CUDA_GRAPHS=0.',
+    });
   }
 
   /** The half that uploads go through now; the other one, once it has been sent, where this is full. */

@@ -1,0 +1,59 @@
+/** Captured work: what a stream is given is recorded as a CUDA graph, which the host starts by one call. */
+
+import { EngineError, messageOf } from '../../../base/errors.ts';
+import { type CudaDriver, captureRelaxed } from '../../../ffi/cuda/driver.ts';
+import { CudaError, Out } from '../../../ffi/cuda/status.ts';
+import type { CapturedWork } from '../../engine.ts';
+import type { StagedMemory } from './memory.ts';
+
+/** Makes `Backend.capture` for a stream. */
+export function createCapture(driver: CudaDriver, stream: bigint, staged: StagedMemory) {
+  const out = new Out();
+
+  const end = (): bigint => {
+    driver.cuStreamEndCapture(stream, out.place);
+    return out.pointer;
+  };
+
+  const record = (body: () => void): bigint => {
+    driver.cuStreamBeginCapture_v2(stream, captureRelaxed);
+    staged.capturing = true;
+    try {
+      body();
+      staged.capturing = false;
+      return end();
+    } catch (error) {
+      if (staged.capturing) giveUp();
+      if (!(error instanceof CudaError)) throw error;
+      throw new EngineError(`a step could not be captured: ${messageOf(error)}`, {
+        cause: error,
+        remedy: 'MEGATRON_CUDA_GRAPHS=0 runs steps without capturing them.',
+      });
+    }
+  };
+
+  /** After the body failed: a stream that still captures could do nothing else. */
+  const giveUp = (): void => {
+    staged.capturing = false;
+    try {
+      const graph = end();
+      if (graph !== 0n) driver.cuGraphDestroy(graph);
+    } catch {
+      // it says that the capture is not valid any more, which is why we are here
+    }
+  };
+
+  return (body: () => void): CapturedWork => {
+    const graph = record(body);
+    try {
+      driver.cuGraphInstantiateWithFlags(out.place, graph, 0);
+    } finally {
+      driver.cuGraphDestroy(graph);
+    }
+    const executable = out.pointer;
+    return {
+      run: () => driver.cuGraphLaunch(executable, stream),
+      [Symbol.dispose]: () => driver.cuGraphExecDestroy(executable),
+    };
+  };
+}
