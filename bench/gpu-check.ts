@@ -134,7 +134,7 @@ function compilePart(text: string): void {
 }
 
 const options = benchmarkOptions(process.argv.slice(2), {
-  ...{ tests: '240', only: 'all', peer: 'torch', compile: '', files: '' },
+  ...{ tests: '240', only: 'all', peers: '1.2b', compile: '', files: '' },
   ...{ models: '1.2b,355m,124m', steps: '12' },
 });
 
@@ -160,7 +160,8 @@ async function check(): Promise<void> {
   }
   if (options.only !== 'correctness') {
     const names = options.models.split(',');
-    for await (const result of gpuBenchmark(names, { steps: Number(options.steps), peer: options.peer === 'torch' })) {
+    const peers = options.peers.split(',');
+    for await (const result of gpuBenchmark(names, { steps: Number(options.steps), peers })) {
       report(`gpu-train-${result.model}`, { ...who, ...result });
     }
   }

@@ -1,11 +1,11 @@
 /** Training steps on a GPU: rate, memory, where the time goes, and PyTorch beside it. */
 
 import { messageOf } from '../src/base/errors.ts';
-import { matrixProduct } from '../src/ops/matmul/kernels.ts';
+import { costOf, type KernelCost } from '../src/tensor/cost.ts';
 import type { Engine } from '../src/tensor/engine.ts';
-import { createCudaEngine } from '../src/tensor/engines/cuda.ts';
+import { type CudaOptions, createCudaEngine } from '../src/tensor/engines/cuda.ts';
 import type { Observer, Work } from '../src/tensor/observer.ts';
-import { Tensor } from '../src/tensor/tensor.ts';
+import { measureMatrixRate } from '../src/train/profile/limits.ts';
 import { gptStep, pick, type StepSizes } from './gpt-step.ts';
 import { median, timed } from './measure.ts';
 import { startTorch } from './peers/torch.ts';
@@ -20,83 +20,96 @@ type Model = Pick<StepSizes, 'layers' | 'hidden' | 'heads'> & {
   readonly matrix: number;
   /** Samples of a step that are tried. */
   readonly batches: readonly number[];
-  /** Whether PyTorch runs the same. */
-  readonly compared: boolean;
 };
 
 const usual = { seq: 1024, matrix: 8192 };
 
 /** The paper's baseline on one GPU (Table 1), and GPT-2's two smaller sizes; tiny is for the software CUDA. */
 const models: Readonly<Record<string, Model>> = {
-  '1.2b': { layers: 40, hidden: 1536, heads: 16, vocabulary: 51_200, ...usual, batches: [8, 16, 24], compared: true },
-  '355m': { layers: 24, hidden: 1024, heads: 16, vocabulary: 50_257, ...usual, batches: [16, 32], compared: false },
-  '124m': { layers: 12, hidden: 768, heads: 12, vocabulary: 50_257, ...usual, batches: [16, 32, 64], compared: false },
-  tiny: { layers: 2, hidden: 32, heads: 2, vocabulary: 67, seq: 16, matrix: 64, batches: [1], compared: false },
+  '1.2b': { layers: 40, hidden: 1536, heads: 16, vocabulary: 51_200, ...usual, batches: [8, 16, 32, 48] },
+  '355m': { layers: 24, hidden: 1024, heads: 16, vocabulary: 50_257, ...usual, batches: [32, 64] },
+  '124m': { layers: 12, hidden: 768, heads: 12, vocabulary: 50_257, ...usual, batches: [64, 128] },
+  tiny: { layers: 2, hidden: 32, heads: 2, vocabulary: 67, seq: 16, matrix: 64, batches: [1] },
 };
 const dropout = 0.1;
 const warmUp = 3;
 
 export interface GpuRunOptions {
   readonly steps: number;
-  readonly peer: boolean;
+  /** Models that PyTorch trains, too. */
+  readonly peers: readonly string[];
 }
+
+/** Ways to run a step, each measured at the best batch: what each is worth on this GPU. */
+const variants = {
+  usual: {},
+  'algorithms chosen by measuring': { measureProducts: true },
+  'kernel by kernel, without graphs': { captures: false },
+} satisfies Readonly<Record<string, CudaOptions>>;
+type Variant = keyof typeof variants;
 
 /** One result for each model; the matrix rate is measured anew for each, on the same engine. */
 export async function* gpuBenchmark(names: readonly string[], options: GpuRunOptions) {
   for (const name of names) {
     const model = pick(models as Record<string, Model>, name, 'model');
-    const runs = model.batches.map((batch) => measureOurs(model, batch, options.steps, false));
-    const first = fastest(runs);
-    if (first && first.tokensPerSecond > 0) runs.push(measureOurs(model, first.batch, options.steps, true));
+    const runs = model.batches.map((batch) => measureOurs(model, batch, options.steps, 'usual'));
+    const { batch, tokensPerSecond } = fastest(runs);
+    if (tokensPerSecond > 0) {
+      const others = Object.keys(variants).filter((variant): variant is Variant => variant !== 'usual');
+      for (const variant of others) runs.push(measureOurs(model, batch, options.steps, variant));
+    }
     const best = fastest(runs);
-    const torch =
-      options.peer && model.compared && best ? await measureTorch(model, best.batch, options.steps) : undefined;
-    yield { model: name, seq: model.seq, dropout, ...best, runs: runs.map(summary), torch };
+    const torch = options.peers.includes(name) ? await fastestTorch(model, batch, options.steps) : undefined;
+    const ratio = torch && 'tokensPerSecond' in torch ? best.tokensPerSecond / torch.tokensPerSecond : undefined;
+    yield { model: name, ratioToTorch: ratio, seq: model.seq, dropout, ...best, runs: runs.map(summary), torch };
   }
 }
 
 interface OurRun {
   readonly batch: number;
-  /** Whether cuBLASLt's algorithms were chosen by measuring them. */
-  readonly measuredProducts: boolean;
+  readonly variant: string;
   readonly tokensPerSecond: number;
+  readonly palmTflops?: number;
   readonly error?: string;
 }
 
-const fastest = (runs: readonly OurRun[]): OurRun | undefined =>
-  runs.toSorted((a, b) => b.tokensPerSecond - a.tokensPerSecond)[0];
+/** @throws RangeError where nothing was run. */
+function fastest(runs: readonly OurRun[]): OurRun {
+  const [first] = runs.toSorted((a, b) => b.tokensPerSecond - a.tokensPerSecond);
+  if (!first) throw new RangeError('no batch was tried');
+  return first;
+}
 
-const summary = ({ batch, measuredProducts, tokensPerSecond, error }: OurRun): OurRun => ({
-  batch,
-  measuredProducts,
-  tokensPerSecond,
+const summary = ({ batch, variant, tokensPerSecond, palmTflops, error }: OurRun): OurRun => ({
+  ...{ batch, variant, tokensPerSecond, ...(palmTflops === undefined ? {} : { palmTflops }) },
   ...(error && { error }),
 });
 
 /** A batch that does not fit is a result, too. */
-function measureOurs(model: Model, batch: number, steps: number, measuredProducts: boolean): OurRun {
+function measureOurs(model: Model, batch: number, steps: number, variant: Variant): OurRun {
+  const label = `batch ${batch}, ${variant}`;
   using engine = createCudaEngine({
-    measureProducts: measuredProducts,
+    ...variants[variant],
     notify: (line) => void process.stderr.write(`${line}\n`),
   });
   try {
     const result = measureSteps(engine, model, batch, steps);
     process.stderr.write(
-      `batch ${batch}: ${result.tokensPerSecond.toFixed(0)} tokens/s, ${result.palmTflops.toFixed(0)} TFLOP/s\n`,
+      `${label}: ${result.tokensPerSecond.toFixed(0)} tokens/s, ${result.palmTflops.toFixed(0)} TFLOP/s (PaLM)\n`,
     );
-    return { ...result, measuredProducts };
+    return { ...result, variant };
   } catch (error) {
-    process.stderr.write(`batch ${batch}: ${messageOf(error)}\n`);
-    return { batch, measuredProducts, tokensPerSecond: 0, error: messageOf(error) };
+    process.stderr.write(`${label}: ${messageOf(error)}\n`);
+    return { batch, variant, tokensPerSecond: 0, error: messageOf(error) };
   }
 }
 
 function measureSteps(engine: Engine, model: Model, batch: number, steps: number) {
   const { seq } = model;
-  const matrixTflops = measureMatrixRate(engine, model.matrix);
+  const matrixTflops = measureMatrixRate(engine, 'bf16', model.matrix) / 1e12;
   const { step, loss, modelFlops, palmFlops } = gptStep(engine, { ...model, batch, dropout, computeType: 'bf16' });
   for (let i = 0; i < warmUp; i++) step();
-  engine.synchronize();
+  loss(); // waits
   const each: number[] = [];
   const milliseconds = timed(() => {
     for (let i = 0; i < steps; i++) each.push(timed(step));
@@ -113,59 +126,52 @@ function measureSteps(engine: Engine, model: Model, batch: number, steps: number
   };
 }
 
-/** TFLOP/s of bf16 products of n³ by the engine's own way. */
-function measureMatrixRate(engine: Engine, n: number): number {
-  const rounds = 10;
-  return engine.scope(() => {
-    const zeros = (): Tensor => Tensor.zeros(engine, [n, n], { dtype: 'bf16', kind: 'workspace' });
-    const [a, b, c] = [zeros(), zeros(), zeros()];
-    a.fill(0.5);
-    b.fill(-0.25);
-    const run = (): void => {
-      for (let i = 0; i < rounds; i++) matrixProduct(engine, a, b, c, n, n, n, 0, 1, 0);
-      engine.synchronize();
-    };
-    run();
-    return (2 * n ** 3 * rounds) / (timed(run) * 1e9);
-  });
-}
-
 /**
- * Milliseconds of each kind of kernel in one step that waits after every kernel: the parts are right, their sum is longer than
- * a step that does not wait.
+ * Milliseconds of each kind of kernel in one step, by the GPU's own clock, and what of its cost they reach: begun one by one, with
+ * a mark before and after each.
  */
-function kernelTimes(
-  engine: Engine,
-  step: () => void,
-): Record<string, { readonly calls: number; readonly milliseconds: number }> {
-  const times: Record<string, { calls: number; milliseconds: number }> = {};
+function kernelTimes(engine: Engine, step: () => void) {
+  const { device } = engine.backend;
+  const marks: { readonly name: string; readonly cost: Required<KernelCost>; readonly milliseconds: () => number }[] =
+    [];
   const observer: Observer = {
     during<Result>(work: Work, body: () => Result): Result {
-      if (work.kind !== 'kernel') return body();
-      engine.synchronize();
-      const start = performance.now();
+      const before = work.kind === 'kernel' ? device?.mark?.() : undefined;
       const result = body();
-      engine.synchronize();
-      times[work.kernel.name] ??= { calls: 0, milliseconds: 0 };
-      const entry = times[work.kernel.name];
-      if (entry) {
-        entry.calls++;
-        entry.milliseconds += performance.now() - start;
-      }
+      const after = before && device?.mark?.();
+      if (work.kind !== 'kernel' || !after) return result;
+      const { kernel, values } = work;
+      marks.push({ name: kernel.name, cost: costOf(kernel, values), milliseconds: () => after() - before() });
       return result;
     },
   };
   engine.observer = observer;
   try {
     step();
+    engine.synchronize();
   } finally {
     engine.observer = undefined;
   }
-  return Object.fromEntries(Object.entries(times).toSorted(([, a], [, b]) => b.milliseconds - a.milliseconds));
+  const kernels = [...Map.groupBy(marks, ({ name }) => name)].map(([name, calls]) => {
+    const total = (of: (call: (typeof calls)[number]) => number): number =>
+      calls.reduce((sum, call) => sum + of(call), 0);
+    const milliseconds = total((call) => call.milliseconds());
+    const [tflops, gigabytes] = [total(({ cost }) => cost.flops) / 1e9, total(({ cost }) => cost.bytes) / 1e6];
+    const rate = tflops > 0 ? { tflops: tflops / milliseconds } : { gigabytesPerSecond: gigabytes / milliseconds };
+    return { name, calls: calls.length, milliseconds, ...rate };
+  });
+  return kernels.toSorted((a, b) => b.milliseconds - a.milliseconds);
+}
+
+/** The fastest of our best batch and, where it does not fit or a smaller one is faster, halves of it. */
+async function fastestTorch(model: Model, batch: number, steps: number) {
+  const runs = [await measureTorch(model, batch, steps), await measureTorch(model, batch / 2, steps)];
+  const done = runs.filter((run): run is Extract<typeof run, { tokensPerSecond: number }> => 'tokensPerSecond' in run);
+  return done.toSorted((a, b) => b.tokensPerSecond - a.tokensPerSecond)[0] ?? runs[0];
 }
 
 /** PyTorch's torch.compile with flash attention and fused AdamW on the same model. */
-async function measureTorch(model: Model, batch: number, steps: number): Promise<object> {
+async function measureTorch(model: Model, batch: number, steps: number) {
   const { layers, hidden, heads, vocabulary, seq } = model;
   try {
     const sizes = { layers, hidden, heads, batch, seq, dropout, vocabulary };
@@ -175,8 +181,8 @@ async function measureTorch(model: Model, batch: number, steps: number): Promise
     for (let i = 0; i < steps; i++) each.push(await peer.step());
     const tokensPerSecond = (batch * seq * 1000) / median(each);
     process.stderr.write(`PyTorch, batch ${batch}: ${tokensPerSecond.toFixed(0)} tokens/s\n`);
-    return { tokensPerSecond, medianStepMilliseconds: median(each), ...(await peer.finish()) };
+    return { batch, tokensPerSecond, medianStepMilliseconds: median(each), ...(await peer.finish()) };
   } catch (error) {
-    return { error: messageOf(error) };
+    return { batch, error: messageOf(error) };
   }
 }

@@ -70,6 +70,8 @@ export interface DeviceMemory {
   fill(destination: bigint, pattern: Uint8Array, count: number): void;
   /** Waits for all work. */
   synchronize(): void;
+  /** Marks a point between the work begun before and that to come; gives, when it is over, its time in milliseconds, since the first mark. */
+  mark?(): () => number;
 }
 
 /** What a GPU needs to talk to others. */

@@ -45,6 +45,7 @@ const signatures = {
   cuEventCreate: ['pointer', 'uint32'],
   cuEventRecord: ['pointer', 'pointer'],
   cuEventSynchronize: ['pointer'],
+  cuEventElapsedTime: ['pointer', 'pointer', 'pointer'],
   cuEventDestroy_v2: ['pointer'],
 } as const;
 
@@ -72,6 +73,8 @@ export const nonBlockingStream = 1;
 export const captureRelaxed = 2;
 /** CU_EVENT_DISABLE_TIMING: such events cost less. */
 export const eventWithoutTiming = 2;
+/** CU_EVENT_DEFAULT. */
+export const eventWithTiming = 0;
 /** CUDA_ERROR_OUT_OF_MEMORY. */
 export const outOfMemory = 2;
 

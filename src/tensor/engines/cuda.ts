@@ -29,6 +29,8 @@ export interface CudaOptions {
   readonly gpu?: number;
   /** Chooses the algorithm of each matrix product by measuring; `MEGATRON_CUDA_TUNE` where not given. */
   readonly measureProducts?: boolean;
+  /** Whether steps may be captured as CUDA graphs; where not given unless `MEGATRON_CUDA_GRAPHS` is 0. */
+  readonly captures?: boolean;
   /** What `findCuda` finds, where not given. */
   readonly libraries?: CudaLibraryPaths;
   /** Where notices go: a first compilation, say. */
@@ -88,7 +90,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
   const measures = options.measureProducts ?? Boolean(process.env['MEGATRON_CUDA_TUNE']);
   const products = createProducts(cublasLt, driver, stream, measures);
   const synchronous = Boolean(process.env['MEGATRON_CUDA_SYNC']);
-  const captures = !synchronous && process.env['MEGATRON_CUDA_GRAPHS'] !== '0';
+  const captures = !synchronous && (options.captures ?? process.env['MEGATRON_CUDA_GRAPHS'] !== '0');
   const backend: Backend = {
     name: 'cuda',
     description: describe(description, cublasLt.version),

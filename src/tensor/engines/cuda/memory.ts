@@ -2,7 +2,7 @@
 
 import { EngineError } from '../../../base/errors.ts';
 import { formatBytes } from '../../../base/format.ts';
-import { type CudaDriver, eventWithoutTiming, outOfMemory } from '../../../ffi/cuda/driver.ts';
+import { type CudaDriver, eventWithoutTiming, eventWithTiming, outOfMemory } from '../../../ffi/cuda/driver.ts';
 import { CudaError, Out } from '../../../ffi/cuda/status.ts';
 import { viewMemory } from '../../../ffi/native.ts';
 import type { Block, BlockSource } from '../../allocator.ts';
@@ -73,6 +73,7 @@ export class StagedMemory implements DeviceMemory, Disposable {
   #half = 0;
   #used = 0;
   #landing: Pinned | undefined;
+  #firstMark: bigint | undefined;
   /** While work is captured nothing passes between the host and the device: it would pass once, and stale numbers ever after. */
   capturing = false;
 
@@ -143,6 +144,19 @@ export class StagedMemory implements DeviceMemory, Disposable {
     this.#driver.cuStreamSynchronize(this.#stream);
   }
 
+  mark(): () => number {
+    this.#refuseInCapture('look at the clock');
+    const event = this.#newEvent(eventWithTiming);
+    this.#driver.cuEventRecord(event, this.#stream);
+    this.#firstMark ??= event;
+    const first = this.#firstMark;
+    return () => {
+      this.#driver.cuEventSynchronize(event);
+      this.#driver.cuEventElapsedTime(this.#out.place, first, event);
+      return this.#out.float;
+    };
+  }
+
   [Symbol.dispose](): void {
     for (const event of this.#events) this.#driver.cuEventDestroy_v2(event);
     for (const page of this.#pages) this.#driver.cuMemFreeHost(page);
@@ -187,8 +201,8 @@ export class StagedMemory implements DeviceMemory, Disposable {
     return { address, bytes: new Uint8Array(viewMemory(address, bytes)) };
   }
 
-  #newEvent(): bigint {
-    this.#driver.cuEventCreate(this.#out.place, eventWithoutTiming);
+  #newEvent(flags = eventWithoutTiming): bigint {
+    this.#driver.cuEventCreate(this.#out.place, flags);
     this.#events.push(this.#out.pointer);
     return this.#out.pointer;
   }
