@@ -3,6 +3,7 @@
 import type { Communicator } from '../comm/communicator.ts';
 import type { MicroBatch } from '../data/gpt/batches.ts';
 import type { Engine } from '../tensor/engine.ts';
+import { createReferenceEngine } from '../tensor/engines/reference.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { BatchStream } from './task.ts';
 
@@ -27,13 +28,15 @@ export function shareBatches(options: SharedBatchOptions): BatchStream<MicroBatc
   const source = group.rank === 0 ? options.open() : undefined;
   const length = microBatchSize * seqLength;
   const fields = hasFirstKey ? 5 : 4;
+  // batches are read and checked on the host: through a GPU's memory they would wait for all that it has begun
+  const host = engine.backend.name === 'cuda' ? createReferenceEngine() : engine;
   let { consumedSamples } = options;
   return {
     get consumedSamples() {
       return consumedSamples;
     },
     next() {
-      using packed = Tensor.empty(engine, [fields * length + 2], { dtype: 'i32', kind: 'workspace' });
+      using packed = Tensor.empty(host, [fields * length + 2], { dtype: 'i32', kind: 'workspace' });
       if (source) packed.write(pack(source.next(), length));
       group.broadcast(packed, 0);
       const data = packed.read() as Int32Array;
