@@ -28,14 +28,18 @@ export class BatchInputs implements Disposable {
     return this.#tensors;
   }
 
+  /** Whether the tensors are of the names, types and shapes of these numbers. */
+  fits(numbers: Numbers): boolean {
+    return layoutOf(numbers) === this.#layout;
+  }
+
   /** @returns whether the tensors are those of the batch before: they are made anew where names, types or shapes change. */
   write(numbers: Numbers): boolean {
-    const layout = layoutOf(numbers);
-    const same = layout === this.#layout;
+    const same = this.fits(numbers);
     if (!same) {
       this[Symbol.dispose]();
       for (const [name, given] of Object.entries(numbers)) if (given) this.#tensors[name] = this.#newTensor(given);
-      this.#layout = layout;
+      this.#layout = layoutOf(numbers);
     }
     for (const [name, given] of Object.entries(numbers)) if (given) this.#tensors[name]?.write(given.values);
     return same;

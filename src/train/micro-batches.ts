@@ -6,7 +6,7 @@ import { type PhaseName, phase } from '../tensor/observer.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { BatchInputs } from './batch-inputs.ts';
 import type { RepeatedWork } from './repeated-work.ts';
-import type { TrainTask } from './task.ts';
+import { forwardBatch, type TrainTask } from './task.ts';
 
 /** Adds the gradients of micro-batches to those of the parameters; in the last one's backward pass their sums over ranks begin. */
 export class MicroBatches<Batch> implements Disposable {
@@ -14,6 +14,7 @@ export class MicroBatches<Batch> implements Disposable {
   readonly #work: RepeatedWork;
   readonly #reducer: GradientReducer;
   readonly #inputs: BatchInputs;
+  #hasRun = false;
   /** Scalars []: what a loss sum is multiplied by, and the last one. */
   readonly #scale: Tensor;
   readonly #loss: Tensor;
@@ -52,7 +53,18 @@ export class MicroBatches<Batch> implements Disposable {
     return this.#loss.itemLater();
   }
 
-  #hasRun = false;
+  /** The loss sum of a batch, dropout off, without a trace; in the memory of the passes. */
+  evaluate(batch: Batch): number {
+    const { engine, forwardStep } = this.#task;
+    const forward = (): Tensor => {
+      if (typeof forwardStep === 'function') return forwardStep(batch, false);
+      const numbers = forwardStep.inputs(batch);
+      if (!this.#inputs.fits(numbers)) return forwardBatch(engine, forwardStep, batch, false);
+      this.#inputs.write(numbers);
+      return forwardStep.forward(this.#inputs.tensors, false);
+    };
+    return this.#work.borrow(() => engine.withoutRecording(() => engine.scope(() => forward().item())));
+  }
 
   #passes(forward: () => Tensor, isLast: boolean): void {
     const { engine } = this.#task;

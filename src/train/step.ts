@@ -7,7 +7,7 @@ import { sumOver } from '../parallel/scalars.ts';
 import { type PhaseName, phase } from '../tensor/observer.ts';
 import { MicroBatches } from './micro-batches.ts';
 import { RepeatedWork } from './repeated-work.ts';
-import { type BatchStream, forwardBatch, type TrainTask } from './task.ts';
+import type { BatchStream, TrainTask } from './task.ts';
 
 /** Long work that stops now and then, so that its caller may let the event loop run. */
 export type Turns<Result> = Generator<void, Result>;
@@ -105,9 +105,9 @@ export class TrainingSteps<Batch> implements Disposable {
     };
   }
 
-  /** Runs other work, whose tensors all end with it, in the memory of the steps. */
-  borrowMemory<Result>(body: () => Result): Result {
-    return this.#work.borrow(body);
+  /** The loss sum of a batch, dropout off. */
+  evaluate(batch: Batch): number {
+    return this.#microBatches.evaluate(batch);
   }
 
   /** All ranks know the same norm, so all come to the same result. */
@@ -160,15 +160,12 @@ export function* evaluateInTurns<Batch>(
   microBatches: number,
   onProgress?: (done: number, total: number) => void,
 ): Turns<number> {
-  const { engine, forwardStep } = task;
-  const lossOf = (batch: Batch): number =>
-    engine.withoutRecording(() => engine.scope(() => forwardBatch(engine, forwardStep, batch, false).item()));
   let total = 0;
   let terms = 0;
   for (let i = 0; i < microBatches; i++) {
     const batch = stream.next();
     terms += task.countTerms(batch);
-    total += steps.borrowMemory(() => lossOf(batch));
+    total += steps.evaluate(batch);
     onProgress?.(i + 1, microBatches);
     yield;
   }

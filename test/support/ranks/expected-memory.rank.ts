@@ -10,7 +10,7 @@ import { createEngine } from '../../../src/tensor/engines/select.ts';
 import { expectedPeak, memoryPlanOf, type PeakMemory, peakOf } from '../../../src/train/expected-memory.ts';
 import { modelOfRun } from '../../../src/train/gpt-architecture.ts';
 import { openGptDatasets } from '../../../src/train/gpt-datasets.ts';
-import { gptLossSum } from '../../../src/train/gpt-loss.ts';
+import { gptForward } from '../../../src/train/gpt-loss.ts';
 import { precisionOf } from '../../../src/train/precision.ts';
 import { pretrain } from '../../../src/train/pretrain.ts';
 import { type RunOptions, tinyArguments } from '../tiny-run.ts';
@@ -37,7 +37,7 @@ const rank: RankFunction<readonly RunOptions[], PeaksFound[]> = async (world, ru
     const { model } = await pretrain(
       () => new GptModel(modelConfig, grid.tensor, { recomputation: recomputationOf(config) }),
       () => datasets,
-      (batch, built, training) => gptLossSum(engine, built, batch, training),
+      { of: gptForward },
       { ...config, engine, grid, precision: precisionOf(config), adam: { beta1, beta2, epsilon, weightDecay } },
     );
     model.parameters[Symbol.dispose]();
