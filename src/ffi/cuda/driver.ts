@@ -39,6 +39,7 @@ const signatures = {
   cuEventCreate: ['pointer', 'uint32'],
   cuEventRecord: ['pointer', 'pointer'],
   cuEventSynchronize: ['pointer'],
+  cuEventElapsedTime: ['pointer', 'pointer', 'pointer'],
   cuEventDestroy_v2: ['pointer'],
 } as const;
 
@@ -61,6 +62,8 @@ export const dynamicSharedBytes = 8;
 export const nonBlockingStream = 1;
 /** CU_EVENT_DISABLE_TIMING: such events cost less. */
 export const eventWithoutTiming = 2;
+/** CU_EVENT_DEFAULT: an event with its time. */
+export const eventWithTiming = 0;
 /** CUDA_ERROR_OUT_OF_MEMORY. */
 export const outOfMemory = 2;
 

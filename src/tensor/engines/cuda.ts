@@ -85,7 +85,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
   });
   const cublasLt = openCublasLt(libraries.cublasLt);
   const measures = options.measureProducts ?? Boolean(process.env['MEGATRON_CUDA_TUNE']);
-  const products = createProducts(cublasLt, driver, stream, measures);
+  const products = createProducts({ cublasLt, driver, stream, measures, notify });
   const synchronous = Boolean(process.env['MEGATRON_CUDA_SYNC']);
   const backend: Backend = {
     name: 'cuda',
