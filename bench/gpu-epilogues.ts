@@ -5,6 +5,7 @@ import { castTo } from '../src/ops/cast/kernels.ts';
 import { geluForms } from '../src/ops/gelu/kernels.ts';
 import { addBias, biasGeluBackward, biasGeluForward, columnSums } from '../src/ops/linear/kernels.ts';
 import { randomNormal } from '../src/ops/random-normal/kernels.ts';
+import { accumulate } from '../src/tensor/accumulate.ts';
 import type { Engine } from '../src/tensor/engine.ts';
 import { type Choice, chooseFastest, isUnsupported, type StreamTimer } from '../src/tensor/engines/cuda/fastest.ts';
 import { addressesOf, problemOf, productWorkspaceBytes } from '../src/tensor/engines/cuda/products.ts';
@@ -74,6 +75,7 @@ interface Way {
   readonly epilogue: EpilogueKind;
   readonly layer: string;
   readonly matrix: Matrix;
+  readonly accumulate?: boolean;
   readonly places: EpilogueAddresses;
   readonly before?: () => void;
   readonly after?: () => void;
@@ -97,20 +99,21 @@ export function compareEpilogues(
     run();
     return 1000 * timer.milliseconds(run, 20);
   };
-  const compare = ({ epilogue, layer, matrix, places, before, after, kernels }: Way): Comparison => {
-    using plain = fastest(bench, matrix, false);
+  const compare = ({ epilogue, layer, matrix, accumulate: adds = false, places, ...steps }: Way): Comparison => {
+    using plain = fastest(bench, matrix, adds);
     const separate = time(() => {
       plain?.run();
-      kernels();
+      steps.kernels();
     });
-    using fused = fastest(bench, matrix, false, { kind: epilogue, ...places });
-    const all = (milliseconds: number): number => 1000 * milliseconds + around;
-    const around = time(() => {
-      before?.();
-      after?.();
+    using found = fastest(bench, matrix, adds, { kind: epilogue, ...places });
+    if (!found) return { rows, epilogue, layer, separate, fused: undefined };
+    const best = time(() => {
+      steps.before?.();
+      found.run();
+      steps.after?.();
     });
-    const times = fused && { first: all(fused.firstMilliseconds), best: all(fused.milliseconds) };
-    return { rows, epilogue, layer, separate, fused: times };
+    const first = best + 1000 * (found.firstMilliseconds - found.milliseconds);
+    return { rows, epilogue, layer, separate, fused: { first, best } };
   };
   const forward = (outputs: number): Matrix => ({
     ...{ a: random(engine, [rows, hidden], 1), b: random(engine, [outputs, hidden], 0.02) },
@@ -124,6 +127,11 @@ export function compareEpilogues(
     ...{ m: rows, n: feedForward, k: hidden, transposeA: false, transposeB: false },
   };
   const sums = empty(engine, [feedForward], 'f32');
+  const qkvGradient: Matrix = {
+    ...{ a: random(engine, [rows, qkv.n], 1), b: qkv.a, c: empty(engine, [qkv.n, hidden], 'f32') },
+    ...{ m: qkv.n, n: hidden, k: rows, transposeA: true, transposeB: false },
+  };
+  const biasGradient = empty(engine, [qkv.n], 'f32');
   return [
     compare({
       ...{ epilogue: 'bias', layer: 'QKV', matrix: qkv, places: { bias: qkvBias16.address } },
@@ -139,6 +147,12 @@ export function compareEpilogues(
       ...{ epilogue: 'geluSlope', layer: 'MLP down dx', matrix: down, places: { geluInput: u.address } },
       after: () => columnSums(engine, active, sums, rows, feedForward),
       kernels: () => biasGeluBackward(engine, active, u, upBias, active, sums, rows, feedForward, form),
+    }),
+    compare({
+      ...{ epilogue: 'sumsOfB', layer: 'QKV dW', matrix: qkvGradient, accumulate: true },
+      places: { bias: qkvBias.address }, // which nobody reads any more
+      after: () => accumulate(engine, biasGradient, qkvBias, qkv.n),
+      kernels: () => columnSums(engine, qkvGradient.a, biasGradient, rows, qkv.n),
     }),
   ];
 }

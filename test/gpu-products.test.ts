@@ -19,6 +19,7 @@ describeOnGpus('the benchmark of products', () => {
       ['bias', true],
       ['gelu', true],
       ['geluSlope', true],
+      ['sumsOfB', true],
     ]);
     expect(steps[0]?.milliseconds.best).toBeGreaterThan(0);
     expect(engine.memory.count().current).toBe(0);

@@ -34,10 +34,10 @@ const computeFloat32 = 68;
 /** cublasLtMatmulDescAttributes_t. */
 const attributes = { transposeA: 3, transposeB: 4, epilogue: 7, biasPointer: 8, auxPointer: 11, auxLd: 12 } as const;
 /**
- * cublasLtEpilogue_t: BIAS, GELU_AUX_BIAS, DGELU. Biases and GELU's inputs are of the result's type, which is the default of
- * their attributes; GELU is the tanh form.
+ * cublasLtEpilogue_t: BIAS, GELU_AUX_BIAS, DGELU, BGRADB. Biases and GELU's inputs are of the result's type, which is the default
+ * of their attributes; GELU is the tanh form, and takes what is not rounded yet.
  */
-const epilogues = { bias: 4, gelu: 164, geluSlope: 192 } as const;
+const epilogues = { bias: 4, gelu: 164, geluSlope: 192, sumsOfB: 512 } as const;
 export type EpilogueKind = keyof typeof epilogues;
 /** cublasLtMatmulPreferenceAttributes_t; alignments of a, b, c and d in bytes. */
 const preferences = {
@@ -45,8 +45,8 @@ const preferences = {
   ...{ alignmentA: 5, alignmentB: 6, alignmentC: 7, alignmentD: 8 },
 } as const;
 /**
- * CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: where a sum is cut into parts, they are added in float32. By default the library may
- * round the parts to the result's type and add those.
+ * CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: where a sum is cut into parts, they lie in the workspace in float32 and are added in one
+ * order. By default the library may also round the parts to the result's type before it adds them, or add them in the result.
  */
 const partsInFloat32 = 2;
 /** cublasLtMatmulHeuristicResult_t: 64 bytes of algorithm, workspace bytes, status, waves, reserved. */
@@ -67,7 +67,10 @@ export interface MatrixLayout {
   readonly columns: number;
 }
 
-/** Where an epilogue reads its bias, one number for each row of d, and reads or writes GELU's input, laid out like d. */
+/**
+ * Where an epilogue reads its bias, one number for each row of d, or writes the sums of op(b), one for each column; and where it
+ * reads or writes GELU's input, laid out like d.
+ */
 export interface EpilogueAddresses {
   readonly bias?: bigint | undefined;
   readonly geluInput?: bigint | undefined;
@@ -184,7 +187,7 @@ function planProduct(
   };
   const { alignments } = problem;
   prefer(preferences.maxWorkspaceBytes, BigInt(workspaceLimit));
-  if (problem.d.type !== 'f32') prefer(preferences.reductionSchemes, partsInFloat32);
+  prefer(preferences.reductionSchemes, partsInFloat32);
   prefer(preferences.alignmentA, alignments.a);
   prefer(preferences.alignmentB, alignments.b);
   prefer(preferences.alignmentC, alignments.d);

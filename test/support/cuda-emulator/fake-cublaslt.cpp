@@ -21,7 +21,7 @@ enum DescriptorAttribute {
   biasType = 26,
 };
 enum LayoutAttribute { layoutType = 0, layoutOrder, layoutRows, layoutColumns, layoutLd, layoutBatch, layoutStride };
-enum Epilogue { plain = 1, withBias = 4, geluOnly = 32, geluBias = 36, geluAux = 160, geluAuxBias = 164, geluSlope = 192 };
+enum Epilogue { plain = 1, withBias = 4, geluOnly = 32, geluBias = 36, geluAux = 160, geluAuxBias = 164, geluSlope = 192, sumsOfB = 512 };
 constexpr int ok = 0, invalid = 7, unsupported = 15;
 
 struct Descriptor {
@@ -76,6 +76,7 @@ int checkEpilogue(const Descriptor& rule, const Layout& d) {
   const char* wanted = getenv("CUDA_EMULATED_EPILOGUES");
   if (wanted && wanted[0] == '0') return unsupported;
   if (has(rule.epilogue, withBias) && (!rule.bias || (rule.biasType >= 0 && rule.biasType != d.type))) return unsupported;
+  if (rule.epilogue == sumsOfB && !rule.bias) return unsupported;
   if (has(rule.epilogue, auxiliary) && (!rule.aux || rule.auxLd % 8 != 0 || rule.auxLd < static_cast<int64_t>(d.rows)))
     return unsupported;
   return ok;
@@ -92,12 +93,19 @@ struct Product {
     for (int batch = 0; batch < d.batch; ++batch)
       for (int64_t j = 0; j < static_cast<int64_t>(d.columns); ++j)
         for (int64_t i = 0; i < static_cast<int64_t>(d.rows); ++i) one(batch, i, j);
+    if (rule.epilogue == sumsOfB)
+      for (int64_t j = 0; j < static_cast<int64_t>(d.columns); ++j) {
+        float sum = 0;
+        for (int64_t p = 0; p < depth(); ++p) sum += read(b.type, bData, rule.transposeB ? p * b.ld + j : j * b.ld + p);
+        write(d.type, rule.bias, j, sum);
+      }
   }
 
+  int64_t depth() const { return static_cast<int64_t>(rule.transposeA ? a.rows : a.columns); }
+
   void one(int64_t batch, int64_t i, int64_t j) const {
-    const int64_t depth = static_cast<int64_t>(rule.transposeA ? a.rows : a.columns);
     float sum = 0;
-    for (int64_t p = 0; p < depth; ++p)
+    for (int64_t p = 0; p < depth(); ++p)
       sum += read(a.type, aData, batch * a.stride + (rule.transposeA ? i * a.ld + p : p * a.ld + i)) *
              read(b.type, bData, batch * b.stride + (rule.transposeB ? p * b.ld + j : j * b.ld + p));
     float x = alpha * sum;
