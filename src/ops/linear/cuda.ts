@@ -33,10 +33,10 @@ export function linearForwardPlan(
 }
 
 /**
- * Rounds a bias to the result's type, the only one that cuBLASLt takes, into scratch memory. What that costs in precision is at most what
- * rounding a result of the bias's size costs anyway, 2⁻⁹ of it in bf16; and the result itself, which `add_bias` reads rounded and
- * rounds again, is rounded once. In time it always pays: one launch instead of one, 6 bytes for each column instead of 4 for
- * each number of the result (8,192 × 4,608: 28 kB instead of 151 MB, some 40 µs of an H200).
+ * Rounds a bias to the result's type, the only one that cuBLASLt takes, into scratch memory. That errs by as much as rounding a
+ * result of the bias's size, 2⁻⁹ of it in bf16, and the result is rounded once, where `add_bias` finds it rounded and rounds it
+ * again. It pays for every size: a launch takes the place of a launch, and moves 6 bytes for each column instead of 4 for each
+ * number (8,192 × 4,608: 28 kB instead of 151 MB, some 40 µs of an H200).
  */
 function rounded(bias: Tensor, device: CudaDevice): CudaLaunch {
   return {
