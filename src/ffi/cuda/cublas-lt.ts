@@ -54,11 +54,11 @@ const heuristicBytes = 96;
 const statusAt = 72;
 /** CUBLAS_STATUS_NOT_SUPPORTED. */
 const notSupported = 15;
-/** CUBLAS_STATUS_INVALID_VALUE. */
-const invalidValue = 7;
+/** And CUBLAS_STATUS_INVALID_VALUE and CUBLAS_STATUS_ARCH_MISMATCH: the answers where an algorithm does not fit. */
+const refusals = [notSupported, 7, 8];
 
 /** Whether a status says that there is no algorithm for a problem, rather than that something broke. */
-export const meansUnsupported = (status: number): boolean => status === notSupported || status === invalidValue;
+export const meansUnsupported = (status: number): boolean => refusals.includes(status);
 
 /** One column-major matrix: rows, columns and the distance between columns, in elements. */
 export interface MatrixLayout {

@@ -74,8 +74,8 @@ describe.skipIf(noCpuEngine)(`products${noCpuEngine ? ` (${noCpuEngine})` : ''}`
     const { found, exact } = slopes(engine);
     expectClose(found, exact, 2 ** -7);
     expect(said.filter((message) => message.includes('cuBLASLt'))).toEqual([
-      'cuBLASLt has no bias in products of bf16 of 1 × 1; a kernel of its own does it',
-      'cuBLASLt has no geluSlope in products of bf16 of 5 × 16; a kernel of its own does it',
+      'cuBLASLt has no algorithm for products of bf16 with bias, 1 × 1: a kernel does the rest',
+      'cuBLASLt has no algorithm for products of bf16 with geluSlope, 5 × 16: a kernel does the rest',
     ]);
   });
 

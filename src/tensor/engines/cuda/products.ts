@@ -158,8 +158,9 @@ export function createProducts({ cublasLt, driver, stream, measures, notify }: P
   };
 
   const tellOnce = ({ d, epilogue }: ProductProblem): void => {
-    const what = `${epilogue?.kind} in products of ${d.type}`;
-    if (!told.has(what)) notify?.(`cuBLASLt has no ${what} of ${d.columns} × ${d.rows}; a kernel of its own does it`);
+    const what = `products of ${d.type} with ${epilogue?.kind}`;
+    if (!told.has(what))
+      notify?.(`cuBLASLt has no algorithm for ${what}, ${d.columns} × ${d.rows}: a kernel does the rest`);
     told.add(what);
   };
 
