@@ -25,6 +25,7 @@ const runs: Record<string, RunOptions> = {
   bf16: { bf16: true, hiddenSize: 96, numAttentionHeads: 4 },
   'bf16 with full recomputation': { bf16: true, numLayers: 4, recomputeGranularity: 'full' },
   fp16: { fp16: true, hiddenSize: 48 },
+  'bf16 and the tanh GELU': { bf16: true, openaiGelu: true, hiddenSize: 96, numAttentionHeads: 4 },
   'the plain-TypeScript engine': { device: 'reference' },
 };
 const names = Object.keys(runs);
@@ -57,10 +58,14 @@ describe.skipIf(noCpuEngine).each([
 
 describeOnGpus('a rank', () => {
   // what kernels borrow there depends on the GPU, and is counted too
-  it.each(['documents apart', 'bf16 with full recomputation'])('%s', { timeout: 300_000 }, async (name) => {
-    const options: RunOptions = { ...shared, ...runs[name], trainIters: 1, evalInterval: 1, device: 'cuda' };
-    const [found] = await trainAndCount(selfCommunicator(), [options], { stopRequested: false });
-    expect(found?.measured.byKind.workspace).toBeGreaterThan(0);
-    expect(found?.measured).toEqual(found?.expected);
-  });
+  it.each(['documents apart', 'bf16 with full recomputation', 'bf16 and the tanh GELU'])(
+    '%s',
+    { timeout: 300_000 },
+    async (name) => {
+      const options: RunOptions = { ...shared, ...runs[name], trainIters: 1, evalInterval: 1, device: 'cuda' };
+      const [found] = await trainAndCount(selfCommunicator(), [options], { stopRequested: false });
+      expect(found?.measured.byKind.workspace).toBeGreaterThan(0);
+      expect(found?.measured).toEqual(found?.expected);
+    },
+  );
 });

@@ -7,7 +7,7 @@ import { recompute } from '../autograd/recompute.ts';
 import type { Communicator } from '../comm/communicator.ts';
 import { attention, attentionWithCache } from '../ops/attention/op.ts';
 import { biasDropoutAdd, counterTensors, type DropoutAt } from '../ops/dropout/op.ts';
-import { biasGelu } from '../ops/linear/op.ts';
+import { biasGelu, slopeRidesOnProduct } from '../ops/linear/op.ts';
 import { ColumnParallelLinear, RowParallelLinear, shareOf } from '../parallel/layers.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import { type DropoutSite, siteOf, streamSeed } from '../parallel/random.ts';
@@ -113,15 +113,23 @@ export class TransformerLayer {
   }
 
   #feedForward(x: Tensor, state: ForwardState): Tensor {
+    const { toFeedForward, fromFeedForward } = this;
+    const { gelu } = this.#config;
+    const rides = slopeRidesOnProduct(x, toFeedForward.bias.value.size, gelu);
     using wide = this.#cheapPart([x], () => {
       using normed = this.preMlpLayerNorm.forward(x); // [b, s, h]
-      return this.toFeedForward.forwardWithoutBias(normed); // [b, s, f/t]
+      return rides ? toFeedForward.forward(normed) : toFeedForward.forwardWithoutBias(normed); // [b, s, f/t]
     });
     return this.#cheapPart([wide, x, ...counterTensors(state.firstSample)], () => {
-      using active = biasGelu(wide, this.toFeedForward.bias.value, this.#config.gelu); // [b, s, f/t]
-      using narrow = this.fromFeedForward.forwardWithoutBias(active); // [b, s, h]
-      return biasDropoutAdd(narrow, this.fromFeedForward.bias.value, x, this.#dropout('mlpOutput', state));
+      using narrow = rides ? fromFeedForward.forwardOfGelu(wide, gelu) : this.#afterGelu(wide); // [b, s, h]
+      return biasDropoutAdd(narrow, fromFeedForward.bias.value, x, this.#dropout('mlpOutput', state));
     });
+  }
+
+  /** [b, s, f/t] without its bias → [b, s, h] */
+  #afterGelu(wide: Tensor): Tensor {
+    using active = biasGelu(wide, this.toFeedForward.bias.value, this.#config.gelu); // [b, s, f/t]
+    return this.fromFeedForward.forwardWithoutBias(active);
   }
 
   /**

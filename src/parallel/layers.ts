@@ -3,7 +3,7 @@
 import { UsageError } from '../base/errors.ts';
 import type { Communicator } from '../comm/communicator.ts';
 import type { GeluForm } from '../ops/gelu/kernels.ts';
-import { biasAdd, linear, linearGelu } from '../ops/linear/op.ts';
+import { biasAdd, geluLinear, linear, linearGelu } from '../ops/linear/op.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { copyToGroup, reduceFromGroup } from './mappings.ts';
 import { type InitialValue, type Parameter, type Parameters, zeroValue } from './parameters.ts';
@@ -125,6 +125,11 @@ export class RowParallelLinear {
   /** [..., inputs/t], this rank's part → [..., outputs] on every rank, without the bias: it is fused with what follows. */
   forwardWithoutBias(x: Tensor): Tensor {
     using partial = linear(x, this.weight.value);
+    return reduceFromGroup(partial, this.#group);
+  }
+  /** gelu(u) of this rank's part [..., inputs/t] → [..., outputs] on every rank, without the bias. */
+  forwardOfGelu(u: Tensor, form: GeluForm): Tensor {
+    using partial = geluLinear(u, this.weight.value, form);
     return reduceFromGroup(partial, this.#group);
   }
 }

@@ -41,8 +41,8 @@ export interface CudaLaunch {
 }
 
 /**
- * c [m, n] = op(a) [m, k] · op(b) [k, n], row-major, added to c when `accumulate`; a and b of one type, sums in float32. With a
- * bias [n], c gets it too: from the library, or by `addBias` where that has no algorithm for a bias of this type.
+ * c [m, n] = op(a) [m, k] · op(b) [k, n], row-major, added to c when `accumulate`; a and b of one type, sums in float32 and
+ * rounded once.
  */
 export interface CudaProduct {
   readonly product: {
@@ -55,8 +55,22 @@ export interface CudaProduct {
     readonly transposeA: boolean;
     readonly transposeB: boolean;
     readonly accumulate: boolean;
-    readonly bias?: { readonly values: Tensor; readonly addBias: CudaLaunch } | undefined;
   };
+}
+
+/** What the library does to a product's result before it rounds and stores it; operands are of the result's type. */
+export type CudaEpilogue =
+  /** Adds a bias [n], a tensor or what lies in the plan's workspace. */
+  | { readonly kind: 'bias'; readonly bias: Tensor | { readonly workspace: number } }
+  /** Multiplies by the slope of GELU's tanh form at `input` [m, n]. */
+  | { readonly kind: 'geluSlope'; readonly input: Tensor };
+
+/** A product with an epilogue, after the launches in `before`; or `otherwise`, where the library has no algorithm for it. */
+export interface CudaFusion {
+  readonly fused: CudaProduct['product'];
+  readonly epilogue: CudaEpilogue;
+  readonly before: readonly CudaLaunch[];
+  readonly otherwise: readonly CudaStep[];
 }
 
 /** Writes one number everywhere, before the steps that follow. */
@@ -66,8 +80,11 @@ export interface CudaFill {
 }
 
 /** Steps run in order. */
-export type CudaStep = CudaLaunch | CudaProduct | CudaFill;
+export type CudaStep = CudaLaunch | CudaProduct | CudaFusion | CudaFill;
 
-/** Bytes of scratch memory that the steps share. */
+/** Bytes of scratch memory that the steps share, whichever way a fusion takes. */
 export const workspaceOf = (steps: readonly CudaStep[]): number =>
-  steps.reduce((most, step) => Math.max(most, ('workspace' in step && step.workspace) || 0), 0);
+  steps.reduce((most, step) => {
+    if ('fused' in step) return Math.max(most, workspaceOf(step.before), workspaceOf(step.otherwise));
+    return Math.max(most, ('workspace' in step && step.workspace) || 0);
+  }, 0);

@@ -32,22 +32,48 @@ export type CudaDataType = keyof typeof cudaDataTypes;
 /** cublasComputeType_t: CUBLAS_COMPUTE_32F, which keeps all of float32 where the operands have it. */
 const computeFloat32 = 68;
 /** cublasLtMatmulDescAttributes_t. */
-const attributes = { transposeA: 3, transposeB: 4, epilogue: 7, biasPointer: 8, biasType: 26 } as const;
-/** CUBLASLT_EPILOGUE_BIAS. */
-const epilogueBias = 4;
+const attributes = { transposeA: 3, transposeB: 4, epilogue: 7, biasPointer: 8, auxPointer: 11, auxLd: 12 } as const;
+/**
+ * cublasLtEpilogue_t: BIAS, GELU_AUX_BIAS, DGELU, BGRADB. Biases and GELU's inputs are of the result's type, which is the default
+ * of their attributes; GELU is the tanh form, and takes what is not rounded yet.
+ */
+const epilogues = { bias: 4, gelu: 164, geluSlope: 192, sumsOfB: 512 } as const;
+export type EpilogueKind = keyof typeof epilogues;
 /** cublasLtMatmulPreferenceAttributes_t; alignments of a, b, c and d in bytes. */
-const preferences = { maxWorkspaceBytes: 1, alignmentA: 5, alignmentB: 6, alignmentC: 7, alignmentD: 8 } as const;
+const preferences = {
+  ...{ maxWorkspaceBytes: 1, reductionSchemes: 3 },
+  ...{ alignmentA: 5, alignmentB: 6, alignmentC: 7, alignmentD: 8 },
+} as const;
+/**
+ * CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: where a sum is cut into parts, they lie in the workspace in float32 and are added in one
+ * order. By default the library may also round the parts to the result's type before it adds them, or add them in the result.
+ */
+const partsInFloat32 = 2;
 /** cublasLtMatmulHeuristicResult_t: 64 bytes of algorithm, workspace bytes, status, waves, reserved. */
 const heuristicBytes = 96;
 const statusAt = 72;
 /** CUBLAS_STATUS_NOT_SUPPORTED. */
-export const notSupported = 15;
+const notSupported = 15;
+/** And CUBLAS_STATUS_INVALID_VALUE and CUBLAS_STATUS_ARCH_MISMATCH: the answers where an algorithm does not fit. */
+const refusals = [notSupported, 7, 8];
+
+/** Whether a status says that there is no algorithm for a problem, rather than that something broke. */
+export const meansUnsupported = (status: number): boolean => refusals.includes(status);
 
 /** One column-major matrix: rows, columns and the distance between columns, in elements. */
 export interface MatrixLayout {
   readonly type: CudaDataType;
   readonly rows: number;
   readonly columns: number;
+}
+
+/**
+ * Where an epilogue reads its bias, one number for each row of d, or writes the sums of op(b), one for each column; and where it
+ * reads or writes GELU's input, laid out like d.
+ */
+export interface EpilogueAddresses {
+  readonly bias?: bigint | undefined;
+  readonly geluInput?: bigint | undefined;
 }
 
 /** d = op(a)·op(b) + beta·d, column-major, sums in float32. */
@@ -59,15 +85,14 @@ export interface ProductProblem {
   readonly transposeB: boolean;
   /** Powers of two that divide the addresses, in bytes. */
   readonly alignments: { readonly a: number; readonly b: number; readonly d: number };
-  /** A bias with one number for each row of d: its type, and an address as a run will give it. */
-  readonly bias?: { readonly type: CudaDataType; readonly address: bigint } | undefined;
+  /** With addresses like those of the runs to come: algorithms depend on their alignment, and are refused without any. */
+  readonly epilogue?: (EpilogueAddresses & { readonly kind: EpilogueKind }) | undefined;
 }
 
-export interface ProductAddresses {
+export interface ProductAddresses extends EpilogueAddresses {
   readonly a: bigint;
   readonly b: bigint;
   readonly d: bigint;
-  readonly bias?: bigint | undefined;
 }
 
 /** A problem with its algorithms, the library's first choice before the others. */
@@ -137,10 +162,12 @@ function planProduct(
   };
   set(attributes.transposeA, problem.transposeA ? 1 : 0);
   set(attributes.transposeB, problem.transposeB ? 1 : 0);
-  if (problem.bias) {
-    set(attributes.epilogue, epilogueBias);
-    set(attributes.biasType, cudaDataTypes[problem.bias.type]);
-    set(attributes.biasPointer, problem.bias.address); // algorithms are refused without one
+  const { epilogue } = problem;
+  const point = pointerSetter(set);
+  if (epilogue) {
+    set(attributes.epilogue, epilogues[epilogue.kind]);
+    if (epilogue.geluInput !== undefined) set(attributes.auxLd, BigInt(problem.d.rows));
+    point(epilogue);
   }
   const layoutOf = ({ type, rows, columns }: MatrixLayout): bigint => {
     functions.cublasLtMatrixLayoutCreate(out.place, cudaDataTypes[type], rows, columns, rows);
@@ -160,6 +187,7 @@ function planProduct(
   };
   const { alignments } = problem;
   prefer(preferences.maxWorkspaceBytes, BigInt(workspaceLimit));
+  prefer(preferences.reductionSchemes, partsInFloat32);
   prefer(preferences.alignmentA, alignments.a);
   prefer(preferences.alignmentB, alignments.b);
   prefer(preferences.alignmentC, alignments.d);
@@ -174,28 +202,39 @@ function planProduct(
   } finally {
     functions.cublasLtMatmulPreferenceDestroy(preference);
   }
-  const algorithms = out.int;
-  const status = results.getInt32(statusAt, true);
-  if (algorithms === 0 || status !== 0) {
+  const statusOf = (index: number): number => results.getInt32(heuristicBytes * index + statusAt, true);
+  const found = Array.from({ length: out.int }, (_, index) => index).filter((index) => statusOf(index) === 0);
+  if (found.length === 0) {
     free();
-    throw cudaError('cublasLtMatmulAlgoGetHeuristic', status || notSupported, words);
+    throw cudaError('cublasLtMatmulAlgoGetHeuristic', (out.int > 0 && statusOf(0)) || notSupported, words);
   }
 
   const one = new Float32Array(32).fill(1); // alpha, and beta of a product that is added
   const zero = new Float32Array(32);
-  const algorithm = (index: number): DataView => new DataView(results.buffer, heuristicBytes * index, heuristicBytes);
-  let chosen = algorithm(0);
+  const algorithm = (index = 0): DataView => new DataView(results.buffer, heuristicBytes * index, heuristicBytes);
+  let chosen = algorithm(found[0]);
   return {
-    algorithms,
+    algorithms: found.length,
     choose(index) {
-      chosen = algorithm(index);
+      chosen = algorithm(found[index]);
     },
     run(addresses, accumulate, workspace, stream) {
-      if (addresses.bias !== undefined) set(attributes.biasPointer, addresses.bias);
+      if (epilogue) point(addresses);
       const beta = accumulate ? one : zero;
       const operands = [one, addresses.a, a, addresses.b, b, beta, addresses.d, d, addresses.d, d] as const;
       functions.cublasLtMatmul(handle, description, ...operands, chosen, workspace, workspaceLimit, stream);
     },
     [Symbol.dispose]: free,
+  };
+}
+
+/** Sets the addresses of an epilogue, those that are others than the last time. */
+function pointerSetter(set: (attribute: number, value: bigint) => void): (addresses: EpilogueAddresses) => void {
+  let last: EpilogueAddresses = {};
+  return (addresses) => {
+    const { bias, geluInput } = addresses;
+    if (bias !== undefined && bias !== last.bias) set(attributes.biasPointer, bias);
+    if (geluInput !== undefined && geluInput !== last.geluInput) set(attributes.auxPointer, geluInput);
+    last = addresses;
   };
 }

@@ -73,7 +73,7 @@ export const nonBlockingStream = 1;
 export const captureRelaxed = 2;
 /** CU_EVENT_DISABLE_TIMING: such events cost less. */
 export const eventWithoutTiming = 2;
-/** CU_EVENT_DEFAULT. */
+/** CU_EVENT_DEFAULT: an event with its time. */
 export const eventWithTiming = 0;
 /** CUDA_ERROR_OUT_OF_MEMORY. */
 export const outOfMemory = 2;

@@ -78,6 +78,25 @@ static void biasGeluBackward(const Context* context, const T* dy, const T* u, co
 }
 VALUE_KERNEL(bias_gelu_backward, biasGeluBackward)
 
+template <int form, class T>
+static void multiplyBySlope(const Context* context, const T* u, T* du, int64_t size) {
+  parallelFor(context, size, 16384, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i += lanes) {
+      const int count = static_cast<int>(std::min<int64_t>(lanes, end - i));
+      storeFirst(du + i, loadFirst(du + i, count) * geluSlope<form>(loadFirst(u + i, count)), count);
+    }
+  });
+}
+
+template <class T>
+static void productGeluSlope(const Context* context, const T* dy, const T* weight, const T* u, T* du, int64_t rows,
+                             int64_t width, int64_t outputs, int64_t form) {
+  gemmValues(context, false, false, rows, width, outputs, dy, weight, nullptr, du, false);
+  form == geluErf ? multiplyBySlope<geluErf>(context, u, du, rows * width)
+                  : multiplyBySlope<geluTanh>(context, u, du, rows * width);
+}
+VALUE_KERNEL(product_gelu_slope, productGeluSlope)
+
 template <class T>
 static void columnSums(const Context* context, const T* x, float* destination, int64_t rows, int64_t width) {
   ColumnSums sums(rows, width);

@@ -4,7 +4,7 @@ import { bytesOf } from '../../tensor/cost.ts';
 import { defineKernel } from '../../tensor/kernel.ts';
 import { gelu, geluDerivative } from '../gelu/kernels.ts';
 import { multiply } from '../matmul/kernels.ts';
-import { biasGeluBackwardPlan, columnSumsPlan, linearForwardPlan } from './cuda.ts';
+import { biasGeluBackwardPlan, columnSumsPlan, linearForwardPlan, productGeluSlopePlan } from './cuda.ts';
 
 /** y [rows, outputs] = x [rows, inputs] · weightᵀ + bias, rounded once. */
 export const linearForward = defineKernel(
@@ -66,6 +66,20 @@ export const biasGeluBackward = defineKernel(
   {
     cuda: biasGeluBackwardPlan,
     cost: (dy, u, bias, du, dBias) => ({ bytes: bytesOf(dy, u, bias, du, dBias, dBias) }),
+  },
+);
+
+/** du [rows, width] = (dy [rows, outputs] · weight [outputs, width]) · gelu′(u). `form` as in ops/gelu. */
+export const productGeluSlope = defineKernel(
+  'product_gelu_slope',
+  ['values', 'values', 'values', 'values', 'int', 'int', 'int', 'int'],
+  (dy, weight, u, du, rows, width, outputs, form) => {
+    multiply(dy, weight, du, rows, width, outputs, 0, 0, 0);
+    for (let i = 0; i < rows * width; i++) du[i] = (du[i] as number) * geluDerivative(u[i] as number, form);
+  },
+  {
+    cuda: productGeluSlopePlan,
+    cost: (_dy, _weight, _u, _du, rows, width, outputs) => ({ flops: 2 * rows * width * outputs }),
   },
 );
 

@@ -14,8 +14,9 @@ import {
 import { Tape } from '../../autograd/tape.ts';
 import { ShapeError } from '../../base/errors.ts';
 import { Tensor } from '../../tensor/tensor.ts';
+import type { GeluForm } from '../gelu/kernels.ts';
 import { weightedSum } from '../weighted-sum/op.ts';
-import { linear, linearGelu } from './op.ts';
+import { geluLinear, linear, linearGelu } from './op.ts';
 
 type Names = 'x' | 'weight' | 'bias';
 type Apply = (inputs: Record<Names, Tensor>) => Tensor;
@@ -43,6 +44,23 @@ const withoutBias = (shape: readonly number[], outputs: number): OperatorCase<'x
   const { x, weight } = linearCase('linear', shape, outputs).inputs;
   return { inputs: { x, weight }, apply: (tensors) => linear(tensors.x, tensors.weight) };
 };
+
+const geluForms: readonly GeluForm[] = ['erf', 'tanh'];
+
+/** `scale` of what goes into GELU, so that its slope is no constant. */
+const geluLinearCase = (form: GeluForm, shape: readonly number[], outputs: number): OperatorCase<'x' | 'weight'> => {
+  const { x, weight } = linearCase('linear', shape, outputs).inputs;
+  return { inputs: { x: { ...x, scale: 2 }, weight }, apply: (tensors) => geluLinear(tensors.x, tensors.weight, form) };
+};
+
+describe.each(geluForms)('geluLinear %s', (form) => {
+  it.each([
+    [[1, 1], 1],
+    [[2, 3, 5], 7],
+  ])('has the gradients of finite differences from %j to %i', (shape, outputs) => {
+    expectFiniteDifferences(geluLinearCase(form, shape, outputs));
+  });
+});
 
 describe.each(names)('%s', (name) => {
   it.each([
@@ -92,7 +110,7 @@ describeOnEngines('linear', (engine) => {
       [[2, 7, 65], 33],
       [[70, 130], 65],
     ])('takes activations of 16 bits from %j to %i', (shape, outputs) => {
-      // linearGelu rounds twice, x·Wᵀ and its own result; on a GPU the bias is added to what is rounded already
+      // linearGelu rounds twice, x·Wᵀ and its own result; on a GPU the bias is rounded, too
       const twice = name === 'linear' && engine().name !== 'cuda' ? 1 : 2;
       const names16 = { floats: ['bias'], weights: ['weight'] } as const;
       const limits = { output: twice * 2 ** -8, gradient: twice * 2 ** -7 };
@@ -109,6 +127,28 @@ describeOnEngines('linear', (engine) => {
         inputs: { ...test.inputs, x: { shape: [3, 5], values }, weight: { shape: [7, 5], values: weight } },
       });
       expect(output.map(Number.isNaN)).toEqual(Array.from({ length: 21 }, (_, i) => i >= 7 && i < 14));
+    });
+  });
+
+  describe.each(geluForms)('geluLinear %s', (form) => {
+    it.each([
+      [[1, 1], 1],
+      [[2, 7, 65], 33],
+      [[33, 264], 65],
+    ])('agrees with float64 from %j to %i', (shape, outputs) => {
+      expectAgreesWithExact(engine(), geluLinearCase(form, shape, outputs), tolerances);
+    });
+
+    it('adds to gradients that are there', () => expectAccumulates(engine(), geluLinearCase(form, [2, 3, 5], 7)));
+
+    it.each([
+      [[1, 7], 17],
+      [[2, 7, 64], 33], // rows of 64, on a GPU by the product's own epilogue
+      [[70, 130], 65],
+    ])('takes activations of 16 bits from %j to %i', (shape, outputs) => {
+      // gelu(u) is rounded before the product and its result after it; so may the product be before GELU's slope
+      const limits = { output: 2 * 2 ** -8, gradient: 2 * 2 ** -7 };
+      expectHalvesAgree(engine(), geluLinearCase(form, shape, outputs), { weights: ['weight'] }, limits);
     });
   });
 

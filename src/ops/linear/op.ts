@@ -1,13 +1,15 @@
-/** Linear layers y = x·Wᵀ + b, plain or with bias and GELU in one pass behind the product. */
+/** Linear layers y = x·Wᵀ + b, plain, with bias and GELU in one pass behind the product, or with GELU before it. */
 
 import { runOperator } from '../../autograd/record.ts';
 import { ShapeError } from '../../base/errors.ts';
+import { isHalf } from '../../tensor/dtype.ts';
 import type { GradientSink } from '../../tensor/engine.ts';
 import { expectShape, formatShape, lastOf, rowsOf } from '../../tensor/shape.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { type GeluForm, geluForms } from '../gelu/kernels.ts';
+import { gelu } from '../gelu/op.ts';
 import { matrixProduct } from '../matmul/kernels.ts';
-import { addBias, biasGeluBackward, biasGeluForward, columnSums, linearForward } from './kernels.ts';
+import { addBias, biasGeluBackward, biasGeluForward, columnSums, linearForward, productGeluSlope } from './kernels.ts';
 
 interface LinearShape {
   readonly rows: number;
@@ -27,13 +29,19 @@ function shapeOf(x: Tensor, weight: Tensor, bias: Tensor | undefined): LinearSha
   return { rows: rowsOf(x.shape), inputs, outputs };
 }
 
+/** dW = dyᵀ·x. */
+function weightGradient(dy: Tensor, x: Tensor, weight: Tensor, shape: LinearShape, gradients: GradientSink): void {
+  const { rows, inputs, outputs } = shape;
+  gradients.into(weight, (dWeight, accumulate) =>
+    matrixProduct(x.engine, dy, x, dWeight, outputs, inputs, rows, 1, 0, accumulate ? 1 : 0),
+  );
+}
+
 /** dx = dy·W and dW = dyᵀ·x. */
 function productGradients(dy: Tensor, x: Tensor, weight: Tensor, shape: LinearShape, gradients: GradientSink): void {
   const { rows, inputs, outputs } = shape;
   const { engine } = x;
-  gradients.into(weight, (dWeight, accumulate) =>
-    matrixProduct(engine, dy, x, dWeight, outputs, inputs, rows, 1, 0, accumulate ? 1 : 0),
-  );
+  weightGradient(dy, x, weight, shape, gradients);
   gradients.into(x, (dx, accumulate) =>
     matrixProduct(engine, dy, weight, dx, rows, inputs, outputs, 0, 0, accumulate ? 1 : 0),
   );
@@ -114,6 +122,47 @@ export function linearGelu(x: Tensor, weight: Tensor, bias: Tensor, form: GeluFo
   using u = linear(x, weight);
   return biasGelu(u, bias, form);
 }
+
+/**
+ * gelu(u)·Wᵀ, for a u that has its bias already. u and gelu(u) are kept, as by the two operators one after the other; but the
+ * gradient of u comes from one kernel, in which GELU's slope may ride on the product.
+ *
+ * @param u [..., i]
+ * @param weight [o, i]
+ * @returns [..., o]
+ */
+export function geluLinear(u: Tensor, weight: Tensor, form: GeluForm = 'erf'): Tensor {
+  const shape = shapeOf(u, weight, undefined);
+  const { rows, inputs, outputs } = shape;
+  const { engine } = u;
+  const code = geluForms[form];
+  // not on the tape, for its gradient is never made
+  using active = engine.withoutRecording(() => gelu(u, form)); // [..., i]
+  return runOperator({
+    name: 'geluLinear',
+    inputs: [u, active, weight],
+    shape: [...u.shape.slice(0, -1), outputs],
+    saved: [u, active, weight],
+    forward: (y) => linearForward(engine, active, weight, undefined, y, rows, outputs, inputs),
+    backward: (dy, gradients) => {
+      weightGradient(dy, active, weight, shape, gradients);
+      if (!gradients.wants(u)) return;
+      using du = Tensor.empty(engine, u.shape, { dtype: u.dtype });
+      productGeluSlope(engine, dy, weight, u, du, rows, inputs, outputs, code);
+      gradients.pass(u, du);
+    },
+  });
+}
+
+/**
+ * Whether `geluLinear` after a product with bias is less work than `biasGelu`: where cuBLASLt takes GELU's slope. It
+ * knows the tanh form alone, and rows of 8 numbers; on float32 it would gain nothing.
+ *
+ * Its GELU epilogue of the product before is left out: it would take GELU of numbers that are not rounded yet, which no
+ * recomputation from the rounded ones could repeat to the last bit.
+ */
+export const slopeRidesOnProduct = ({ engine, dtype }: Tensor, width: number, form: GeluForm): boolean =>
+  engine.name === 'cuda' && isHalf(dtype) && form === 'tanh' && width % 8 === 0;
 
 /**
  * x + b, for a bias that must come after something else: the reduction of a row-parallel product, say.

@@ -88,7 +88,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
   });
   const cublasLt = openCublasLt(libraries.cublasLt);
   const measures = options.measureProducts ?? Boolean(process.env['MEGATRON_CUDA_TUNE']);
-  const products = createProducts(cublasLt, driver, stream, measures);
+  const products = createProducts({ cublasLt, driver, stream, measures, notify });
   const synchronous = Boolean(process.env['MEGATRON_CUDA_SYNC']);
   const captures = !synchronous && (options.captures ?? process.env['MEGATRON_CUDA_GRAPHS'] !== '0');
   const backend: Backend = {

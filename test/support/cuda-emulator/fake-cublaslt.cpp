@@ -1,6 +1,7 @@
 // cuBLASLt's part of fake-cuda.h: three loops, column-major, sums in float32, and the epilogues that the engine uses.
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <tuple>
 #include "../../../src/ops/native/elements.h"
@@ -20,7 +21,7 @@ enum DescriptorAttribute {
   biasType = 26,
 };
 enum LayoutAttribute { layoutType = 0, layoutOrder, layoutRows, layoutColumns, layoutLd, layoutBatch, layoutStride };
-enum Epilogue { plain = 1, withBias = 4, geluOnly = 32, geluBias = 36, geluAux = 160, geluAuxBias = 164, geluSlope = 192 };
+enum Epilogue { plain = 1, withBias = 4, geluOnly = 32, geluBias = 36, geluAux = 160, geluAuxBias = 164, geluSlope = 192, sumsOfB = 512 };
 constexpr int ok = 0, invalid = 7, unsupported = 15;
 
 struct Descriptor {
@@ -66,6 +67,21 @@ float slopeOf(float x) {
   return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.79788456080286536f * (1.0f + 0.134145f * x * x);
 }
 
+bool has(int epilogue, int kind) { return (epilogue & kind) == kind; }
+constexpr int auxiliary = 128;
+
+// What NVIDIA's header asks of an epilogue, and what CUDA_EMULATED_EPILOGUES=0 refuses: then there are no algorithms for any.
+int checkEpilogue(const Descriptor& rule, const Layout& d) {
+  if (rule.epilogue == plain) return ok;
+  const char* wanted = getenv("CUDA_EMULATED_EPILOGUES");
+  if (wanted && wanted[0] == '0') return unsupported;
+  if (has(rule.epilogue, withBias) && (!rule.bias || (rule.biasType >= 0 && rule.biasType != d.type))) return unsupported;
+  if (rule.epilogue == sumsOfB && !rule.bias) return unsupported;
+  if (has(rule.epilogue, auxiliary) && (!rule.aux || rule.auxLd % 8 != 0 || rule.auxLd < static_cast<int64_t>(d.rows)))
+    return unsupported;
+  return ok;
+}
+
 struct Product {
   Descriptor rule;
   Layout a, b, c, d;
@@ -77,12 +93,19 @@ struct Product {
     for (int batch = 0; batch < d.batch; ++batch)
       for (int64_t j = 0; j < static_cast<int64_t>(d.columns); ++j)
         for (int64_t i = 0; i < static_cast<int64_t>(d.rows); ++i) one(batch, i, j);
+    if (rule.epilogue == sumsOfB)
+      for (int64_t j = 0; j < static_cast<int64_t>(d.columns); ++j) {
+        float sum = 0;
+        for (int64_t p = 0; p < depth(); ++p) sum += read(b.type, bData, rule.transposeB ? p * b.ld + j : j * b.ld + p);
+        write(d.type, rule.bias, j, sum);
+      }
   }
 
+  int64_t depth() const { return static_cast<int64_t>(rule.transposeA ? a.rows : a.columns); }
+
   void one(int64_t batch, int64_t i, int64_t j) const {
-    const int64_t depth = static_cast<int64_t>(rule.transposeA ? a.rows : a.columns);
     float sum = 0;
-    for (int64_t p = 0; p < depth; ++p)
+    for (int64_t p = 0; p < depth(); ++p)
       sum += read(a.type, aData, batch * a.stride + (rule.transposeA ? i * a.ld + p : p * a.ld + i)) *
              read(b.type, bData, batch * b.stride + (rule.transposeB ? p * b.ld + j : j * b.ld + p));
     float x = alpha * sum;
@@ -114,8 +137,10 @@ OFFERED int cublasLtDestroy(void* handle) { return delete static_cast<int*>(hand
 
 OFFERED int cublasLtMatmulDescCreate(void** out, int, int) { return *out = new Descriptor, ok; }
 OFFERED int cublasLtMatmulDescDestroy(void* rule) { return delete static_cast<Descriptor*>(rule), ok; }
-OFFERED int cublasLtMatmulDescSetAttribute(void* handle, int attribute, const void* value, size_t) {
+OFFERED int cublasLtMatmulDescSetAttribute(void* handle, int attribute, const void* value, size_t size) {
   Descriptor& rule = *static_cast<Descriptor*>(handle);
+  const bool isWide = attribute == biasPointer || attribute == auxPointer || attribute == auxLd;
+  if (size != (isWide ? 8 : 4)) return invalid;
   switch (attribute) {
     case transposeA: take(rule.transposeA, value); break;
     case transposeB: take(rule.transposeB, value); break;
@@ -152,20 +177,27 @@ OFFERED int cublasLtMatmulPreferenceCreate(void** out) { return *out = new int, 
 OFFERED int cublasLtMatmulPreferenceDestroy(void* preference) { return delete static_cast<int*>(preference), ok; }
 OFFERED int cublasLtMatmulPreferenceSetAttribute(void*, int, const void*, size_t) { return ok; }
 
-OFFERED int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int wanted, Heuristic* results,
-                                           int* count) {
+OFFERED int cublasLtMatmulAlgoGetHeuristic(void*, void* rule, void*, void*, void*, void* dLayout, void*, int wanted,
+                                           Heuristic* results, int* count) {
   if (wanted < 1) return invalid;
-  *count = wanted < 2 ? wanted : 2;
+  if (checkEpilogue(*static_cast<Descriptor*>(rule), *static_cast<Layout*>(dLayout)) != ok) return unsupported;
+  *count = wanted < 3 ? wanted : 3;
   for (int i = 0; i < *count; ++i) {
     results[i] = {};
+    results[i].algorithm[0] = i + 1;
     results[i].waves = 1.0f;
   }
+  if (*count > 1) results[1].state = unsupported;
   return ok;
 }
 
 OFFERED int cublasLtMatmul(void*, void* rule, const void* alpha, const void* a, void* aLayout, const void* b, void* bLayout,
-                           const void* beta, const void* c, void* cLayout, void* d, void* dLayout, const void*, void*, size_t,
-                           void* stream) {
+                           const void* beta, const void* c, void* cLayout, void* d, void* dLayout, const void* algorithm, void*,
+                           size_t, void* stream) {
+  // the first algorithm is refused where CUDA_EMULATED_REFUSES is set: heuristics do not promise that all run
+  const uint64_t chosen = *static_cast<const uint64_t*>(algorithm);
+  if (chosen < 1 || chosen == 2 || chosen > 3) return invalid;
+  if (chosen == 1 && getenv("CUDA_EMULATED_REFUSES")) return unsupported;
   const Product product{*static_cast<Descriptor*>(rule), *static_cast<Layout*>(aLayout), *static_cast<Layout*>(bLayout),
                         *static_cast<Layout*>(cLayout),  *static_cast<Layout*>(dLayout), a, b, c, d,
                         *static_cast<const float*>(alpha), *static_cast<const float*>(beta)};
@@ -174,6 +206,7 @@ OFFERED int cublasLtMatmul(void*, void* rule, const void* alpha, const void* a, 
   const uint64_t m = r.transposeA ? la.columns : la.rows, k = r.transposeA ? la.rows : la.columns;
   const uint64_t n = r.transposeB ? lb.rows : lb.columns, kOfB = r.transposeB ? lb.columns : lb.rows;
   if (m != ld.rows || n != ld.columns || k != kOfB || lc.rows != m || lc.columns != n) return invalid;
+  if (const int status = checkEpilogue(r, ld)) return status;
   if (la.batch != ld.batch || lb.batch != ld.batch || lc.batch != ld.batch) return invalid;
   return fake::enqueue(stream, [product] {
     product.run();

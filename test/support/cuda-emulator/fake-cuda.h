@@ -22,7 +22,8 @@
 //     EPILOGUE_AUX_POINTER, EPILOGUE_AUX_LD, BIAS_DATA_TYPE; others are taken and ignored)
 //   cublasLtMatrixLayoutCreate cublasLtMatrixLayoutDestroy cublasLtMatrixLayoutSetAttribute
 //   cublasLtMatmulPreferenceCreate cublasLtMatmulPreferenceDestroy cublasLtMatmulPreferenceSetAttribute
-//   cublasLtMatmulAlgoGetHeuristic (two results) cublasLtMatmul (epilogues DEFAULT, BIAS, GELU_AUX_BIAS, GELU_AUX, DGELU)
+//   cublasLtMatmulAlgoGetHeuristic (three results, the second of which failed) cublasLtMatmul (epilogues DEFAULT, BIAS, GELU_AUX_BIAS, GELU_AUX, DGELU, BGRADB);
+//     CUDA_EMULATED_EPILOGUES=0: none but DEFAULT; CUDA_EMULATED_REFUSES: the first algorithm does not run
 //
 // libnccl (ranks are threads of one process; see fake-nccl.cpp)
 //   ncclGetVersion ncclGetErrorString ncclGetUniqueId ncclCommInitRank ncclCommDestroy

@@ -47,6 +47,18 @@ export function createLauncher(parts: LauncherParts): Launcher {
     driver.cuLaunchKernel(found.handle, x, y, z, step.block, 1, 1, shared, stream, place, null);
   };
 
+  const run = (steps: readonly CudaStep[], valueType: CudaDataType, workspace: bigint): void => {
+    for (const step of steps) {
+      if ('product' in step) products.run(step.product);
+      else if ('fill' in step) step.fill.fill(step.value);
+      else if ('fused' in step) {
+        const fused = products.fuse(step.fused, step.epilogue, workspace);
+        run(fused ? step.before : step.otherwise, valueType, workspace);
+        fused?.();
+      } else launch(step, valueType, workspace);
+    }
+  };
+
   return (kernel, values) => {
     const valueType = valueTypeOf(kernel, values, 'f32') as CudaDataType;
     const steps = kernel.cuda?.(device, ...values) ?? defaultPlan(kernel, values, device);
@@ -54,13 +66,7 @@ export function createLauncher(parts: LauncherParts): Launcher {
     // given back at once: whoever gets it next writes to it on the same stream, after these steps
     const block = bytes > 0 ? memory.allocate(bytes, 'workspace') : undefined;
     try {
-      for (const step of steps) {
-        if ('product' in step) {
-          const { bias } = step.product;
-          if (!products.run(step.product) && bias) launch(bias.addBias, valueType, block?.address ?? 0n);
-        } else if ('fill' in step) step.fill.fill(step.value);
-        else launch(step, valueType, block?.address ?? 0n);
-      }
+      run(steps, valueType, block?.address ?? 0n);
       if (synchronous) driver.cuStreamSynchronize(stream);
     } catch (error) {
       if (!synchronous) throw error;
@@ -147,9 +153,9 @@ function describeCall(steps: readonly CudaStep[], values: readonly KernelArgumen
   const launches = steps.map((step) =>
     'function' in step
       ? `${step.function} [${step.grid.join(', ')}] × ${step.block}`
-      : 'product' in step
-        ? 'product'
-        : 'fill',
+      : 'fill' in step
+        ? 'fill'
+        : `product${'fused' in step ? ` with ${step.epilogue.kind}` : ''}`,
   );
   const given = values.map((value) =>
     value instanceof Tensor
