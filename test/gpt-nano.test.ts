@@ -92,7 +92,7 @@ function loadModel(engine: Engine): GptModel {
   model.parameters.allocate(engine, { gradients: false });
   const weights = adapted(load('gpt-nano-sort-model.json'));
   expect(new Set(weights.keys())).toEqual(new Set(model.parameters.all.map(({ name }) => name)));
-  for (const { name, stored } of model.parameters.all) stored.data.set(weights.get(name) ?? []);
+  for (const { name, stored } of model.parameters.all) stored.write(weights.get(name) ?? []);
   return model;
 }
 
@@ -132,22 +132,22 @@ describe.skipIf(missing)(`gpt-nano${missing ? ` (${missing})` : ''}`, () => {
           const model = loadModel(on);
           const { tokens, positions } = inputs();
           checked.clear();
-          expectStage('idx', tokens.data);
+          expectStage('idx', tokens.read());
           const words = model.wordEmbeddings.forward(tokens);
           const places = model.positionEmbeddings.forward(positions);
-          expectStage('tok_emb', words.data);
-          expectStage('pos_emb', places.data.subarray(0, sequence * hiddenSize));
+          expectStage('tok_emb', words.read());
+          expectStage('pos_emb', places.read().subarray(0, sequence * hiddenSize));
           const x = add(words, places);
-          expectStage('x', x.data);
+          expectStage('x', x.read());
 
           const [first] = model.layers;
           if (!first) throw new Error('the model has no layers');
           const normed = first.inputLayerNorm.forward(x);
-          expectStage('ln1', normed.data);
+          expectStage('ln1', normed.read());
           const mixed = first.queryKeyValue.forward(normed); // [b, s, n, 3, d]
-          const parts = [0, 1, 2].map((part) => headsOf(mixed.data, part));
+          const parts = [0, 1, 2].map((part) => headsOf(mixed.read(), part));
           for (const [part, name] of ['q', 'k', 'v'].entries()) expectStage(name, parts[part] ?? []);
-          expectStage('qkv', fusedOf(mixed.data));
+          expectStage('qkv', fusedOf(mixed.read()));
 
           const scores: number[] = [];
           const probabilities: number[] = [];
@@ -163,32 +163,32 @@ describe.skipIf(missing)(`gpt-nano${missing ? ` (${missing})` : ''}`, () => {
           expectStage('attSm', probabilities);
 
           const context = attention(mixed, { heads });
-          expectStage('y', context.data);
+          expectStage('y', context.read());
           const projected = first.projection.forward(context);
-          expectStage('yProj', projected.data);
+          expectStage('yProj', projected.read());
           const afterAttention = add(x, projected);
-          expectStage('attnResid', afterAttention.data);
+          expectStage('attnResid', afterAttention.read());
           const normedAgain = first.preMlpLayerNorm.forward(afterAttention);
-          expectStage('ln2', normedAgain.data);
+          expectStage('ln2', normedAgain.read());
           const wide = first.toFeedForward.forward(normedAgain);
-          expectStage('fc', wide.data);
+          expectStage('fc', wide.read());
           const activated = gelu(wide, 'tanh');
-          expectStage('gelu', activated.data);
-          expectStage('gelu', first.toFeedForward.forwardGelu(normedAgain, 'tanh').data);
+          expectStage('gelu', activated.read());
+          expectStage('gelu', first.toFeedForward.forwardGelu(normedAgain, 'tanh').read());
           const narrow = first.fromFeedForward.forward(activated);
-          expectStage('mlp', narrow.data);
-          expectStage('mlpResid', add(afterAttention, narrow).data);
+          expectStage('mlp', narrow.read());
+          expectStage('mlpResid', add(afterAttention, narrow).read());
 
           let block = x;
           for (const [index, layer] of model.layers.entries()) {
             block = layer.forward(block, state);
-            expectStage(`block${index}`, block.data);
+            expectStage(`block${index}`, block.read());
           }
           const hidden = model.hidden(tokens, positions, state);
-          expectStage('ln_f', hidden.data);
+          expectStage('ln_f', hidden.read());
           const logits = model.logits(hidden);
-          expectStage('lm_head', logits.data);
-          expectStage('probs', softmax(logits).data);
+          expectStage('lm_head', logits.read());
+          expectStage('probs', softmax(logits).read());
           expect([...checked].sort(), 'every stored activation was held').toEqual([...partials.keys()].sort());
         });
       });

@@ -10,6 +10,7 @@ import { layerGroups, type Recomputation } from '../src/model/recomputation.ts';
 import { AdamW } from '../src/optim/adamw.ts';
 import { soloGrid } from '../src/parallel/grid.ts';
 import { roundUpSize } from '../src/tensor/allocator.ts';
+import { rawBytes } from '../src/tensor/dtype.ts';
 import type { Engine } from '../src/tensor/engine.ts';
 import { countLossTerms, gptLossSum } from '../src/train/gpt-loss.ts';
 import { trainStep } from '../src/train/step.ts';
@@ -74,7 +75,9 @@ function train(engine: Engine, recomputation: Recomputation, options: Partial<Gp
     },
   };
   const bits = (pick: 'values' | 'gradients'): string =>
-    parameters.groups.map((group) => Buffer.from(group[pick]?.bytes ?? []).toString('base64')).join();
+    parameters.groups
+      .map((group) => Buffer.from(rawBytes(group[pick]?.read() ?? new Float32Array())).toString('base64'))
+      .join();
   const [losses, gradients, peaks]: [number[], string[], number[]] = [[], [], []];
   for (let step = 0; step < 4; step++) {
     memory.resetPeak();

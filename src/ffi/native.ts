@@ -140,7 +140,7 @@ export function permanentSymbol(path: string, symbol: string): bigint | undefine
 }
 
 /** Opens a library so that it is never unloaded. @returns its handle, or undefined where it cannot be opened. */
-function keepLoaded(path: string): bigint | undefined {
+export function keepLoaded(path: string): bigint | undefined {
   const open = koffi.load(systemLibrary).func('dlopen', 'void *', ['const char *', 'int']);
   return (open(path, RTLD_NOW | RTLD_NODELETE) as bigint | null) ?? undefined;
 }

@@ -184,7 +184,8 @@ export class Engine implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.memory[Symbol.dispose]();
-    this.backend[Symbol.dispose]();
+    using parts = new DisposableStack(); // both, also where the first fails
+    parts.use(this.backend);
+    parts.use(this.memory);
   }
 }

@@ -12,7 +12,6 @@ const signatures = {
   cuDeviceTotalMem_v2: ['pointer', 'int32'],
   cuDeviceGetAttribute: ['pointer', 'int32', 'int32'],
   cuDevicePrimaryCtxRetain: ['pointer', 'int32'],
-  cuDevicePrimaryCtxRelease_v2: ['int32'],
   cuCtxSetCurrent: ['pointer'],
   cuMemGetInfo_v2: ['pointer', 'pointer'],
   cuMemAlloc_v2: ['pointer', 'int64'],

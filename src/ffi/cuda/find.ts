@@ -1,6 +1,6 @@
 /** Where this machine keeps CUDA: the driver's library, the compiler's, the matrix products' and the collectives'. */
 
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { findLibraries, libraryFolders } from '../libraries.ts';
@@ -31,6 +31,29 @@ function foldersLike(base: string, parts: readonly (string | RegExp)[]): string[
   }
 }
 
+/** Where a driver is mounted into a container, and folders that the system's loader was told of. */
+function driverFolders(environment: NodeJS.ProcessEnv): readonly string[] {
+  const mounted = ['/usr/lib/wsl/lib', '/usr/local/nvidia/lib64', '/usr/local/nvidia/lib'];
+  // a toolkit's folder holds at most a stub of the driver's library, which runs nothing
+  return [...mounted, ...libraryFolders(environment), ...configuredFolders()].filter((folder) => !isStubs(folder));
+}
+
+const isStubs = (folder: string): boolean => /\/stubs\/?$/.test(folder);
+
+/** What the files of /etc/ld.so.conf.d name. */
+function configuredFolders(): string[] {
+  const folder = '/etc/ld.so.conf.d';
+  try {
+    return readdirSync(folder)
+      .filter((name) => name.endsWith('.conf'))
+      .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'))
+      .map((line) => line.trim())
+      .filter((line) => line.startsWith('/'));
+  } catch {
+    return []; // another system's loader
+  }
+}
+
 /** The `bin` folders of the search path: a Python that is called by name may be anywhere. */
 const pythonPrefixes = (environment: NodeJS.ProcessEnv): string[] =>
   (environment['PATH'] ?? '')
@@ -47,6 +70,8 @@ export function cudaFolders(environment: NodeJS.ProcessEnv = process.env): reado
     ...[environment['VIRTUAL_ENV'], environment['CONDA_PREFIX'], join(homedir(), '.local'), '/usr/local', '/usr'],
     ...pythonPrefixes(environment),
     ...foldersLike(join(homedir(), '.pyenv', 'versions'), [/^3/]),
+    ...foldersLike('/opt', [/./]),
+    ...foldersLike('/opt', [/./, '.venv']),
   ];
   const packages = [...new Set(pythons)]
     .filter((prefix) => prefix !== undefined)
@@ -63,9 +88,8 @@ export function cudaFolders(environment: NodeJS.ProcessEnv = process.env): reado
 export function findCuda(environment: NodeJS.ProcessEnv = process.env): CudaLibraryPaths {
   const named = environment['MEGATRON_CUDA_LIBRARIES'];
   const folders = named ? [named] : [...libraryFolders(environment), ...cudaFolders(environment)];
-  // libcuda belongs to the driver; a toolkit's folder holds at most a stub of it that runs nothing
-  const driverFolders = named ? folders : ['/usr/lib/wsl/lib', ...libraryFolders(environment)];
+  const forDriver = named ? folders : driverFolders(environment);
   const find = (name: CudaLibraryName): string | undefined =>
-    findLibraries(cudaLibraries[name].pattern, name === 'driver' ? driverFolders : folders)[0];
+    findLibraries(cudaLibraries[name].pattern, name === 'driver' ? forDriver : folders)[0];
   return { driver: find('driver'), nvrtc: find('nvrtc'), cublasLt: find('cublasLt'), nccl: find('nccl') };
 }

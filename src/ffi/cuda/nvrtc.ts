@@ -1,7 +1,9 @@
 /** NVRTC: CUDA C++ to machine code of one device's architecture, at run time. */
 
+import { dirname } from 'node:path';
 import { EngineError } from '../../base/errors.ts';
-import { openLibrary } from '../native.ts';
+import { findLibraries } from '../libraries.ts';
+import { keepLoaded, openLibrary } from '../native.ts';
 import { bindChecked, CudaError, Out, type StatusWords } from './status.ts';
 
 const signatures = {
@@ -27,8 +29,18 @@ export interface Nvrtc {
   compile(source: string, file: string, options: readonly string[]): Uint8Array;
 }
 
+/**
+ * NVRTC opens a second library by its name alone when it compiles. That of CUDA 13's Python packages does not look beside itself, as
+ * those of CUDA 12 do; what is loaded already is found by its name.
+ */
+function loadBuiltins(nvrtc: string): void {
+  const [path] = findLibraries(/^libnvrtc-builtins\.so\.\d+\.\d+/, [dirname(nvrtc)]);
+  if (path !== undefined) keepLoaded(path);
+}
+
 /** @throws EngineError where the library does not load. */
 export function openNvrtc(path: string): Nvrtc {
+  loadBuiltins(path);
   const library = openLibrary(path, { permanent: true });
   const errorString = library.bind('nvrtcGetErrorString', 'string', ['int32']);
   const words: StatusWords = (status) => ({ name: String(errorString(status)), words: '' });

@@ -4,7 +4,6 @@ import { EngineError, UsageError } from '../../base/errors.ts';
 import { formatBytes } from '../../base/format.ts';
 import { openCublasLt } from '../../ffi/cuda/cublas-lt.ts';
 import {
-  type CudaDriver,
   type DeviceDescription,
   describeDevice,
   deviceCount,
@@ -74,6 +73,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
   driver.cuDeviceGet(out.place, chosenGpu(options.gpu, deviceCount(driver)));
   const device = out.int;
   const description = describeDevice(driver, device);
+  // never released: the context would be torn down with its last engine, and libraries keep state in it until the process ends
   driver.cuDevicePrimaryCtxRetain(out.place, device);
   driver.cuCtxSetCurrent(out.pointer); // of this thread, which is the only one that uses this engine
   driver.cuStreamCreate(out.place, nonBlockingStream);
@@ -100,17 +100,14 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
     run: createLauncher({ driver, stream, device: description, functions, products, memory, synchronous }),
     capture: captures ? createCapture(driver, stream, staged) : undefined,
     [Symbol.dispose]: () => {
-      staged.synchronize();
-      for (const part of [products, functions, staged, blocks]) part[Symbol.dispose]();
-      closeDevice(driver, device, stream);
+      // all of it, also after an error that leaves the device unusable; the last in is the first out
+      using parts = new DisposableStack();
+      parts.defer(() => driver.cuStreamDestroy_v2(stream));
+      for (const part of [blocks, staged, functions, products]) parts.use(part);
+      parts.defer(() => staged.synchronize());
     },
   };
   return new Engine(backend, memory, 'f32');
-}
-
-function closeDevice(driver: CudaDriver, device: number, stream: bigint): void {
-  driver.cuStreamDestroy_v2(stream);
-  driver.cuDevicePrimaryCtxRelease_v2(device);
 }
 
 const describe = ({ name, memoryBytes, architecture }: DeviceDescription, cublasLt: string): string =>
