@@ -1,11 +1,11 @@
-/** How the embedding's gradient runs on a GPU: one block for each row, and for each 2048 columns. */
+/** How the embedding's gradient runs on a GPU: the first row of each id is found, whose block then adds up all rows of that id. */
 
 import type { CudaDevice, CudaStep } from '../../tensor/launch.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { blockThreads, i64 } from '../native/cuda/plan.ts';
+import { blockThreads, i64, scratch } from '../native/cuda/plan.ts';
 
 export function embeddingBackwardPlan(
-  _device: CudaDevice,
+  { multiprocessors }: CudaDevice,
   ids: Tensor,
   dy: Tensor,
   dTable: Tensor,
@@ -14,7 +14,21 @@ export function embeddingBackwardPlan(
   first: number,
   entries: number,
 ): readonly CudaStep[] {
-  const numbers = [rows, width, first, entries].map(i64);
-  const grid = [rows, Math.ceil(width / 2048)] as const;
-  return [{ function: 'embedding_backward', grid, block: blockThreads, arguments: [ids, dy, dTable, ...numbers] }];
+  const blocks = (threads: number): readonly [number] => [
+    Math.min(8 * multiprocessors, Math.ceil(threads / blockThreads)),
+  ];
+  return [
+    {
+      ...{ function: 'embedding_forget_rows', grid: blocks(entries), block: blockThreads },
+      ...{ arguments: [scratch, i64(entries)], workspace: 4 * entries },
+    },
+    {
+      ...{ function: 'embedding_find_rows', grid: blocks(rows), block: blockThreads },
+      arguments: [ids, scratch, i64(rows), i64(first), i64(entries)],
+    },
+    {
+      ...{ function: 'embedding_backward', grid: [rows, Math.ceil(width / 2048)], block: blockThreads },
+      arguments: [ids, scratch, dy, dTable, i64(rows), i64(width), i64(first), i64(entries)],
+    },
+  ];
 }

@@ -249,6 +249,12 @@ inline unsigned __ballot_sync(unsigned, bool flag) {
 
 inline bool __any_sync(unsigned mask, bool flag) { return __ballot_sync(mask, flag) != 0; }
 
+// Lanes take turns, so a read and a write are one.
+inline int atomicMin(int* place, int value) {
+  const int before = *place;
+  if (value < before) *place = value;
+  return before;
+}
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((static_cast<uint64_t>(a) * b) >> 32); }
 inline float __uint_as_float(unsigned bits) { return floatOf(bits); }
