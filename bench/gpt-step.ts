@@ -125,6 +125,9 @@ export function gptStep(engine: Engine, sizes: StepSizes, grid: RankGrid = soloG
       settle();
       return loss;
     },
+    [Symbol.dispose]: () => {
+      for (const part of [steps, optimizer, model.parameters]) part[Symbol.dispose]();
+    },
     modelFlops: modelFlopsPerToken({ ...shape, vocabularySize: paddedVocabSize(config) }),
     palmFlops: palmFlopsPerToken({ ...shape, parameterCount: model.parameters.count }),
   };

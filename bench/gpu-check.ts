@@ -1,104 +1,50 @@
 /**
  * `npm run gpu-check`: everything that a GPU must show, in under ten minutes. Correctness first (the tests that run on the GPU),
- * then the benchmark; both as JSON in bench/results/.
+ * then the benchmark. Every result is written as soon as it is there, as JSON in bench/results/, and in `--output FOLDER` too.
  */
 
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { messageOf } from '../src/base/errors.ts';
-import { findFiles } from '../src/ffi/compile.ts';
 import { describeDevice, openDriver } from '../src/ffi/cuda/driver.ts';
 import { findCuda } from '../src/ffi/cuda/find.ts';
 import { compileKernels } from '../src/tensor/engines/cuda/functions.ts';
 import { createCudaEngine } from '../src/tensor/engines/cuda.ts';
-import { gpuBenchmark } from './gpu-train.ts';
+import { runChild } from './child.ts';
+import { gpuBenchmark, type Part, type PartResult } from './gpu-benchmark.ts';
+import { runPart } from './gpu-parts.ts';
+import { gpuTestFiles, runGpuTests, type TestOutcome } from './gpu-tests.ts';
 import { benchmarkOptions, report } from './measure.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const self = fileURLToPath(import.meta.url);
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
+const startedAt = performance.now();
+const minutesGone = (): number => (performance.now() - startedAt) / 60_000;
 
-interface Outcome {
-  readonly passed: number;
-  readonly failed: readonly string[];
-  readonly skipped: number;
-  readonly seconds: number;
-}
+const options = benchmarkOptions(process.argv.slice(2), {
+  ...{
+    only: 'all',
+    minutes: '9.5',
+    output: '',
+    files: '',
+    together: '4',
+    'test-seconds': '100',
+    'test-minutes': '4.5',
+  },
+  ...{ models: '1.2b,355m,124m', peers: '1.2b', steps: '12' },
+  ...{ compile: '', part: '' },
+});
 
-/** What vitest's JSON reporter writes, as far as it is read here. */
-interface VitestReport {
-  readonly testResults: readonly {
-    readonly name: string;
-    readonly message?: string;
-    readonly assertionResults: readonly {
-      readonly fullName: string;
-      readonly status: string;
-      readonly failureMessages?: readonly string[];
-    }[];
-  }[];
-}
-
-/** Files with suites that run on a GPU where there is one. */
-const gpuTests = (part: string): string[] =>
-  ['src', 'test']
-    .flatMap((folder) => findFiles(join(root, folder), /\.test\.ts$/))
-    .filter((file) => file.includes(part) && /describeOn(Engines|Gpus)\(/.test(readFileSync(file, 'utf8')));
-
-/** Runs the tests whose name says that they are on the GPU. */
-async function checkCorrectness(part: string, seconds: number): Promise<Outcome> {
-  const program = join(root, 'node_modules', 'vitest', 'vitest.mjs');
-  if (!existsSync(program)) throw new Error(`${program} is not there: the checks of correctness are its tests`);
-  const folder = mkdtempSync(join(tmpdir(), 'megatron-gpu-check-'));
-  const start = performance.now();
-  try {
-    const file = join(folder, 'report.json');
-    const words = [
-      program,
-      'run',
-      ...gpuTests(part),
-      '--maxWorkers=8',
-      '-t',
-      'on the GPU',
-      '--reporter=json',
-      `--outputFile=${file}`,
-      '--reporter=dot',
-    ];
-    const child = spawn(process.execPath, words, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
-    const timer = setTimeout(() => child.kill(), seconds * 1000);
-    await new Promise((resolve) => child.on('close', resolve));
-    clearTimeout(timer);
-    if (!existsSync(file)) throw new Error(`the tests did not end within ${seconds} s`);
-    const { testResults } = JSON.parse(readFileSync(file, 'utf8')) as VitestReport;
-    const tests = testResults
-      .flatMap(({ assertionResults }) => assertionResults)
-      .filter(({ fullName }) => fullName.includes('on the GPU'));
-    const count = (status: string): number => tests.filter((test) => test.status === status).length;
-    const broken = testResults.filter(({ message, assertionResults }) => message && assertionResults.length === 0);
-    return {
-      passed: count('passed'),
-      failed: [
-        ...tests
-          .filter(({ status }) => status === 'failed')
-          .map(({ fullName, failureMessages }) => `${fullName}: ${(failureMessages?.[0] ?? '').split('\n')[0]}`),
-        ...broken.map(({ name, message }) => `${name}: ${message}`),
-      ],
-      skipped: count('pending') + count('skipped'),
-      seconds: Math.round((performance.now() - start) / 1000),
-    };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-/** Tests that do not end must not cost the benchmark. */
-async function checkCorrectnessOrSay(part: string, seconds: number): Promise<Outcome> {
-  try {
-    return await checkCorrectness(part, seconds);
-  } catch (error) {
-    return { passed: 0, failed: [messageOf(error)], skipped: 0, seconds };
-  }
+/** Keeps a result where it does not depend on this process' end. */
+function keep(name: string, result: object): void {
+  report(name, result, { quiet: true });
+  if (options.output === '') return;
+  mkdirSync(options.output, { recursive: true });
+  cpSync(join(root, 'bench', 'results', `${name}.json`), join(options.output, `${name}.json`));
 }
 
 function outputOf(program: string, words: readonly string[]): string | undefined {
@@ -113,14 +59,12 @@ function outputOf(program: string, words: readonly string[]): string | undefined
 async function compileFirst(): Promise<number> {
   const start = performance.now();
   const parts = Math.min(8, availableParallelism());
-  const codes = await Promise.all(
-    Array.from({ length: parts }, (_, part) => {
-      const words = [fileURLToPath(import.meta.url), '--compile', `${part}/${parts}`];
-      const child = spawn(process.execPath, words, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
-      return new Promise<number | null>((resolve) => child.on('close', resolve));
-    }),
+  const children = await Promise.all(
+    Array.from({ length: parts }, (_, part) =>
+      runChild(process.execPath, [self, '--compile', `${part}/${parts}`], { seconds: 240 }),
+    ),
   );
-  if (codes.some((code) => code !== 0)) throw new Error('kernels do not compile');
+  if (children.some(({ code }) => code !== 0)) throw new Error('kernels do not compile');
   return Math.round((performance.now() - start) / 1000);
 }
 
@@ -128,15 +72,9 @@ function compilePart(text: string): void {
   const [part = 0, parts = 1] = text.split('/').map(Number);
   const { driver: driverPath, nvrtc } = findCuda();
   if (!driverPath || !nvrtc) throw new Error('the CUDA driver or NVRTC is not here');
-  const driver = openDriver(driverPath);
-  const { architecture } = describeDevice(driver, 0);
+  const { architecture } = describeDevice(openDriver(driverPath), 0);
   compileKernels({ nvrtc, architecture, notify: say }, part, parts);
 }
-
-const options = benchmarkOptions(process.argv.slice(2), {
-  ...{ tests: '240', only: 'all', peers: '1.2b', compile: '', files: '' },
-  ...{ models: '1.2b,355m,124m', steps: '12' },
-});
 
 const identity = (): Record<string, unknown> => {
   using engine = createCudaEngine();
@@ -147,29 +85,57 @@ const identity = (): Record<string, unknown> => {
   };
 };
 
-async function check(): Promise<void> {
-  const who = identity();
-  say(`GPU: ${who['device']}`);
-  const compileSeconds = await compileFirst();
-  say(`kernels compiled in ${compileSeconds} s`);
-  if (options.only !== 'speed') {
-    const outcome = await checkCorrectnessOrSay(options.files, Number(options.tests));
-    report('gpu-correctness', { ...who, compileSeconds, ...outcome });
-    say(`correctness: ${outcome.passed} passed, ${outcome.failed.length} failed, ${outcome.skipped} skipped`);
-    if (outcome.failed.length > 0 || outcome.passed === 0) process.exitCode = 1;
-  }
-  if (options.only !== 'correctness') {
-    const names = options.models.split(',');
-    const peers = options.peers.split(',');
-    for await (const result of gpuBenchmark(names, { steps: Number(options.steps), peers })) {
-      report(`gpu-train-${result.model}`, { ...who, ...result });
-    }
+async function checkCorrectness(who: object): Promise<void> {
+  const told = (outcome: TestOutcome): void => keep('gpu-correctness', { ...who, ...outcome });
+  const until = minutesGone() + Number(options['test-minutes']);
+  const files = gpuTestFiles(options.files);
+  const outcome = await runGpuTests(files, {
+    ...{ seconds: Number(options['test-seconds']), together: Number(options.together) },
+    isOver: () => minutesGone() > until,
+    ended: (line, soFar) => {
+      say(line);
+      told(soFar);
+    },
+  });
+  told(outcome);
+  for (const line of outcome.failed) say(`failed: ${line}`);
+  say(
+    `correctness: ${outcome.passed} passed, ${outcome.failed.length} failed, ${outcome.skipped.length} skipped in ${outcome.seconds} s`,
+  );
+  if (outcome.failed.length > 0 || outcome.passed === 0) process.exitCode = 1;
+}
+
+/** Measures a part in a process of its own, where there is time for it. */
+async function measurePart(part: Part): Promise<PartResult> {
+  const secondsLeft = (Number(options.minutes) - minutesGone()) * 60;
+  if (secondsLeft < 15) return { error: 'left out: no time was left' };
+  const words = [self, '--part', JSON.stringify(part), '--steps', options.steps];
+  const { stdout, code, seconds } = await runChild(process.execPath, words, { seconds: Math.min(150, secondsLeft) });
+  try {
+    return { ...(JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as PartResult), seconds };
+  } catch {
+    return { error: code === null ? `it did not end within ${seconds} s` : `it ended with ${code}`, seconds };
   }
 }
 
+async function check(): Promise<void> {
+  const who = identity();
+  say(`GPU: ${String(who['device'])}, ${String(who['driver'])}`);
+  const compileSeconds = await compileFirst();
+  say(`kernels compiled in ${compileSeconds} s`);
+  if (options.only !== 'speed') await checkCorrectness({ ...who, compileSeconds });
+  if (options.only === 'correctness') return;
+  const list = (text: string): string[] => text.split(',').filter((word) => word !== '');
+  await gpuBenchmark({
+    ...{ models: list(options.models), peers: list(options.peers), measure: measurePart, say },
+    keep: (name, result) => keep(name, { ...who, ...result }),
+  });
+}
+
 try {
-  if (options.compile === '') await check();
-  else compilePart(options.compile);
+  if (options.compile !== '') compilePart(options.compile);
+  else if (options.part !== '') await runPart(JSON.parse(options.part) as Part, Number(options.steps));
+  else await check();
 } catch (error) {
   say(`gpu-check: ${messageOf(error)}`);
   process.exitCode = 1;

@@ -28,13 +28,13 @@ export const machine = (): Record<string, unknown> => ({
   node: process.version,
 });
 
-/** Prints a result and keeps it in bench/results/. */
-export function report(name: string, result: object): void {
+/** Prints a result, unless `quiet`, and keeps it in bench/results/. */
+export function report(name: string, result: object, { quiet = false } = {}): void {
   const text = `${JSON.stringify({ benchmark: name, date: new Date().toISOString(), machine: machine(), ...result }, null, 2)}\n`;
   const folder = new URL('./results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
   writeFileSync(new URL(`${name}.json`, folder), text);
-  process.stdout.write(text);
+  if (!quiet) process.stdout.write(text);
 }
 
 /** Options `--name value` with their defaults. @throws UsageError for one that is unknown. */

@@ -2,7 +2,7 @@
 // of the tests, as one archive.
 //
 //     node scripts/pack-gpu-check.mjs gpu-check.tar.xz
-//     tar -xJf gpu-check.tar.xz && ./gpu-node/node bench/gpu-check.ts        (there, in the repository's folder)
+//     python3 -m tarfile -e gpu-check.tar.xz . && ./gpu-node/node bench/gpu-check.ts      (there, in the repository's folder)
 
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -15,7 +15,7 @@ const archive = resolve(process.argv[2] ?? 'gpu-check.tar.xz');
 
 /** Packages that the tests and the benchmark load, with all that those depend on. */
 const packages = new Set();
-const waiting = ['koffi', 'zod', 'yaml', 'vitest', 'vite', 'fast-check'];
+const waiting = ['koffi', 'zod', 'yaml', '@huggingface/tokenizers', 'vitest', 'vite', 'fast-check'];
 for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
   const description = join(root, 'node_modules', name, 'package.json');
   if (packages.has(name) || !existsSync(description)) continue; // other platforms' packages are not installed

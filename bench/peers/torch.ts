@@ -18,6 +18,8 @@ export interface TorchOptions {
   readonly device?: 'cuda';
   /** Default GPT-2's 50,257. */
   readonly vocabulary?: number;
+  /** Type of what runs along the residual connections under bf16 autocast: 'bf16', or 'fp32' as autocast leaves it. */
+  readonly residual?: string;
 }
 
 /** How PyTorch may run: eagerly or compiled, in float32 or with bf16 autocast. */
@@ -26,6 +28,8 @@ export const torchVariants = ['eager-bf16', 'compile-bf16', 'eager-fp32', 'compi
 export interface TorchPeer extends Disposable {
   /** Milliseconds of one step. */
   step(): Promise<number>;
+  /** Milliseconds of many, waited for once. */
+  steps(count: number): Promise<number>;
   /** What the peer tells of itself at the end: version, loss, peak memory. */
   finish(): Promise<Record<string, unknown>>;
 }
@@ -51,7 +55,8 @@ export async function startTorch(options: TorchOptions): Promise<TorchPeer> {
   };
   await ask(''); // ready
   return {
-    step: async () => Number(await ask('step')),
+    step: async () => Number(await ask('step 1')),
+    steps: async (count) => Number(await ask(`step ${count}`)),
     finish: async () => JSON.parse(await ask('finish')) as Record<string, unknown>,
     [Symbol.dispose]: () => void child.kill(),
   };

@@ -1,4 +1,4 @@
-"""One GPT-2 training step at a time in PyTorch, for bench/train.ts: reads `step` lines, answers milliseconds."""
+"""GPT-2 training steps in PyTorch, for the benchmarks: reads lines `step N`, does N steps, answers milliseconds."""
 
 import json
 import math
@@ -51,18 +51,32 @@ class Gpt(nn.Module):
     def forward(self, tokens, labels):
         x = self.words(tokens) + self.positions.weight[: tokens.shape[1]]
         x = F.dropout(x, dropout if self.training else 0.0)
+        if options.get("residual") == "bf16":  # autocast leaves it in float32, which is twice the memory to move
+            x = x.to(torch.bfloat16)
         for layer in self.layers:
             x = layer(x)
+        return self.loss(x, labels)
+
+    def loss(self, x, labels):
         logits = F.linear(self.norm(x), self.words.weight)
         return F.cross_entropy(logits.view(-1, vocabulary), labels.reshape(-1))
 
 
-model = Gpt().to(device).train()
+torch.set_float32_matmul_precision("high")
+with torch.device(device):
+    model = Gpt().train()
 decayed = [p for p in model.parameters() if p.dim() > 1]
 others = [p for p in model.parameters() if p.dim() == 1]
 groups = [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
 optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.999), eps=1e-8, fused=True)
-run = torch.compile(model) if options["mode"] == "compile" else model
+run = model
+if options["mode"] == "compile" and device == "cuda":
+    # one compilation serves all layers, where that of forty layers as a whole takes minutes
+    for layer in model.layers:
+        layer.compile()
+    model.loss = torch.compile(model.loss)
+elif options["mode"] == "compile":
+    run = torch.compile(model)
 
 state, text = 1, []
 for _ in range(batch * (seq + 1)):
@@ -82,15 +96,18 @@ def step():
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return loss.item()
+    return loss
 
 
 print("ready", flush=True)
 last = float("nan")
 for line in sys.stdin:
-    if line.strip() == "step":
+    word, _, count = line.strip().partition(" ")
+    if word == "step":
         start = time.perf_counter()
-        last = step()  # its loss.item() waits for the GPU but for the update
+        for _ in range(int(count)):
+            loss = step()
+        last = loss.item()
         if device == "cuda":
             torch.cuda.synchronize()
         print((time.perf_counter() - start) * 1000, flush=True)

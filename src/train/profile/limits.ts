@@ -1,7 +1,9 @@
 /** How fast this machine is at best, measured with our own kernels: what the time of each operator is held against. */
 
 import { addForward } from '../../ops/add/kernels.ts';
+import { castTo } from '../../ops/cast/kernels.ts';
 import { matrixProduct } from '../../ops/matmul/kernels.ts';
+import { randomNormal } from '../../ops/random-normal/kernels.ts';
 import { bytesOf } from '../../tensor/cost.ts';
 import type { DType } from '../../tensor/dtype.ts';
 import type { Engine } from '../../tensor/engine.ts';
@@ -46,15 +48,23 @@ export function measureBandwidth(engine: Engine): number {
 /** Large enough that the hardware decides; the plain-TypeScript engine gets what it does in a fraction of a second. */
 export const matrixSizes: Readonly<Record<Engine['name'], number>> = { cpu: 1024, cuda: 4096, reference: 192 };
 
+function randomMatrix(engine: Engine, dtype: DType, size: number, seed: number): Tensor {
+  const wide = Tensor.empty(engine, [size, size], { kind: 'workspace' });
+  randomNormal(engine, wide, size, size, size, 0, 0, 1, seed, 0);
+  if (dtype === wide.dtype) return wide;
+  using numbers = wide;
+  const matrix = Tensor.empty(engine, [size, size], { dtype, kind: 'workspace' });
+  castTo(engine, numbers, matrix, matrix.size);
+  return matrix;
+}
+
 /**
  * FLOP/s of c = a·bᵀ, a linear layer's product, of square matrices. Their numbers differ: on zeros or ones a GPU, which has more
  * power to spare then, is faster than it will ever be on real ones.
  */
 export function measureMatrixRate(engine: Engine, dtype: DType, size = matrixSizes[engine.name]): number {
-  const values = Float32Array.from({ length: size * size }, (_, index) => ((index * 7919) % 1000) / 1000 - 0.5);
-  const make = (): Tensor => Tensor.from(engine, values, [size, size], { dtype, kind: 'workspace' });
-  using a = make();
-  using b = make();
-  using c = make();
+  using a = randomMatrix(engine, dtype, size, 1);
+  using b = randomMatrix(engine, dtype, size, 2);
+  using c = Tensor.empty(engine, [size, size], { dtype, kind: 'workspace' });
   return (2 * size ** 3) / bestSeconds(engine, () => matrixProduct(engine, a, b, c, size, size, size, 0, 1, 0));
 }
