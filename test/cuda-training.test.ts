@@ -80,6 +80,7 @@ describeOnGpus('training', (emulated) => {
     { timeout },
     async (_, layout, gpus) => {
       vi.stubEnv('CUDA_EMULATED_DEVICES', gpus);
+      vi.stubEnv('MEGATRON_CUDA_RANKS', 'direct'); // the host's memory would give the same
       using folder = temporaryFolder();
       const one = await lossesOf({ device: 'cuda', trainIters: some });
       const { code, stderr } = await megatron(
