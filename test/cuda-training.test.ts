@@ -83,6 +83,7 @@ describeOnGpus('training', (emulated) => {
     { timeout },
     async (_, layout, gpus) => {
       vi.stubEnv('CUDA_EMULATED_DEVICES', gpus);
+      if (gpus === '1') vi.stubEnv('MEGATRON_GPU', '0'); // also where there are more
       vi.stubEnv('MEGATRON_CUDA_RANKS', 'direct'); // the host's memory would give the same
       using folder = temporaryFolder();
       const one = await lossesOf({ device: 'cuda', trainIters: some });
