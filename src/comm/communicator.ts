@@ -24,7 +24,10 @@ export type DeviceWay = 'NCCL' | 'shared GPU' | 'host';
 
 /** A collective that has begun. */
 export interface Pending {
-  /** Blocks until the tensor holds the result. Must be called exactly once, in the order of the starts, on every rank. */
+  /**
+   * Blocks until the tensor holds the result, or where it is on a device, until all that the device is given from now on sees the
+   * result. Must be called exactly once, in the order of the starts, on every rank.
+   */
   finish(): void;
 }
 

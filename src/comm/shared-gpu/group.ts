@@ -5,7 +5,8 @@
  *     this rank's stream:  … work │ ready │ wait for the others' ready │ reads, sums, writes │ done │ wait for the others' done │ work …
  *
  * A tensor is only read when its rank's work before the call is done, and only changed or given back when nobody reads it any
- * more. An event is recorded again in the next call at the earliest, which nobody begins before all have ended this one.
+ * more. An event is recorded again in the next call at the earliest, which nobody begins before all have ended this one. What a
+ * stream waits for was given to another stream before the wait was given to this one, so no two wait for each other.
  */
 
 import { byteLengthOf } from '../../tensor/cost.ts';
