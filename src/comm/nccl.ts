@@ -8,15 +8,19 @@
  *     stream beside it:          wait for begun │ all-reduce │ done
  *
  * NCCL wants the calls of one communicator in the same order on all ranks, which straight-line code gives, and uses one set of buffers
- * for all of them. It puts them in order itself where their streams differ; we do not lean on that: a call on the engine's stream waits
- * for what is under way beside it, so that the calls of a communicator run one after the other in the order of the program.
- * Communicators of different groups may run at once, as a tensor group's sum in backward does with a bucket of the data group. Each
- * of their kernels takes some blocks and leaves when its peers have come; both fit on a GPU beside each other, whatever else runs
- * ends without them, and so no rank can hold up another for ever.
+ * for all of them. It puts them in order itself where their streams differ (NVIDIA/nccl#574); we do not lean on that: a call on the
+ * engine's stream waits for what is under way beside it, so that the calls of a communicator run one after the other in the order of
+ * the program.
+ *
+ * Kernels of different communicators may run at once, as a tensor group's sum in backward does with a bucket of the data group. A kernel
+ * waits on its GPU for its peers, so two ranks could hold each other up for ever, if each ran the kernel that the other had no room for.
+ * They have room for both, as all of the engine's own kernels end by themselves; CUDA does not promise it. So NCCL is asked to begin
+ * all its kernels in the order of the program, which is the same on all ranks: `orderNcclLaunches`.
  *
  * All of it may be captured as a CUDA graph: the stream beside the engine's joins the capture by waiting for `begun`, and has come back
  * to it when every reduction is finished. Nothing is waited for that was recorded before the capture, since no reduction is under way
- * where one begins.
+ * where one begins. NCCL wants all ranks to capture the same calls, and the graphs to be gone before the group is disposed; its first
+ * call of a kind makes connections, and so belongs before a capture.
  */
 
 import { joinNccl, type Nccl, ncclSum, ncclTypes, newNcclId, openNccl } from '../ffi/cuda/nccl.ts';
