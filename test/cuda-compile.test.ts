@@ -14,8 +14,9 @@ import { findCuda } from '../src/ffi/cuda/find.ts';
 import { openNvrtc } from '../src/ffi/cuda/nvrtc.ts';
 
 const run = promisify(execFile);
-const operators = fileURLToPath(new URL('../src/ops', import.meta.url));
-const sources = findFiles(operators, /\.cu$/);
+const root = fileURLToPath(new URL('../src', import.meta.url));
+const operators = join(root, 'ops');
+const sources = findFiles(root, /\.cu$/);
 const folder = mkdtempSync(join(tmpdir(), 'megatron-cuda-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -81,10 +82,10 @@ if (compilers.length === 0) {
 }
 
 describe.each(compilers)('CUDA kernels by $label', (compiler) => {
-  it.each(sources.map((file) => relative(operators, file)))(
+  it.each(sources.map((file) => relative(root, file)))(
     '%s compiles',
     async (name) => {
-      const file = join(operators, name);
+      const file = join(root, name);
       for (const valueType of valueTypes) {
         const flags = flagsFor(file, valueType);
         const mark = markOf(compiler, file, flags);

@@ -74,12 +74,17 @@ describeOnGpus('training', (emulated) => {
     ['the two ranks of a layer, by NCCL', { tensorModelParallelSize: 2 }, '2'],
     ['two ranks that see other data, by NCCL', {}, '2'],
   ] as const;
-  const shared = ['two ranks that share a GPU', { tensorModelParallelSize: 2 }, '1'] as const;
-  it.each([shared, ...(emulated ? byNccl : [])])(
+  const shared = [
+    ['the two ranks of a layer that share a GPU', { tensorModelParallelSize: 2 }, '1'],
+    ['two ranks that share a GPU and see other data', {}, '1'],
+  ] as const;
+  it.each([...shared, ...(emulated ? byNccl : [])])(
     'gives with %s what one gives',
     { timeout },
     async (_, layout, gpus) => {
       vi.stubEnv('CUDA_EMULATED_DEVICES', gpus);
+      if (gpus === '1') vi.stubEnv('MEGATRON_GPU', '0'); // also where there are more
+      vi.stubEnv('MEGATRON_CUDA_RANKS', 'direct'); // the host's memory would give the same
       using folder = temporaryFolder();
       const one = await lossesOf({ device: 'cuda', trainIters: some });
       const { code, stderr } = await megatron(

@@ -50,9 +50,20 @@ export function checkedCommunicator(inner: Communicator): Communicator {
     size: inner.size,
     label: inner.label,
     statistics,
-    startAllReduce(tensor, operation) {
+    // a graph would leave the comparisons out
+    capturable: false,
+    get deviceWay() {
+      return inner.deviceWay;
+    },
+    prepare(engine) {
+      announce('prepare');
+      inner.prepare(engine);
+    },
+    startAllReduce(tensor, operation, waitedForNow) {
       announce(`all-reduce ${operation} ${describe(tensor)}`);
-      const pending = statistics.measure(byteLengthOf(tensor), () => inner.startAllReduce(tensor, operation));
+      const pending = statistics.measure(byteLengthOf(tensor), () =>
+        inner.startAllReduce(tensor, operation, waitedForNow),
+      );
       return { finish: () => statistics.prolong(() => pending.finish()) };
     },
     allGather(input, output) {

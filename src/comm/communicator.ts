@@ -1,5 +1,6 @@
 /** How ranks talk to each other: one small interface, whatever carries the messages (nobody, threads, MPI). */
 
+import type { Engine } from '../tensor/engine.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 export const reduceOperations = ['sum', 'max'] as const;
@@ -15,9 +16,18 @@ export interface CommStatistics {
   readonly seconds: number;
 }
 
+/**
+ * How the numbers of tensors on GPUs get from rank to rank: by NCCL, in the memory of a GPU that all ranks share, or through the
+ * host's memory.
+ */
+export type DeviceWay = 'NCCL' | 'shared GPU' | 'host';
+
 /** A collective that has begun. */
 export interface Pending {
-  /** Blocks until the tensor holds the result. Must be called exactly once, in the order of the starts, on every rank. */
+  /**
+   * Blocks until the tensor holds the result, or where it is on a device, until all that the device is given from now on sees the
+   * result. Must be called exactly once, in the order of the starts, on every rank.
+   */
   finish(): void;
 }
 
@@ -36,8 +46,24 @@ export interface Communicator extends Disposable {
   /** Words for messages: `tensor group of ranks 0, 1`. */
   readonly label: string;
   readonly statistics: CommStatistics;
-  /** Begins a reduction over all ranks into every rank's `tensor`. */
-  startAllReduce(tensor: Tensor, operation: ReduceOperation): Pending;
+  /**
+   * Decides how tensors of this engine will go from rank to rank, and makes what that needs. Collective. The first collective on
+   * such a tensor does it where nobody has.
+   */
+  prepare(engine: Engine): void;
+  /** What `prepare` decided; undefined before, and where tensors lie in the host's memory. */
+  readonly deviceWay: DeviceWay | undefined;
+  /**
+   * Whether collectives may run while a CUDA graph is captured, and so be part of it: they put work on streams, and do nothing
+   * on the host that would be missing when the graph runs again. Sends and exchanges never may. False before `prepare`.
+   */
+  readonly capturable: boolean;
+  /**
+   * Begins a reduction over all ranks into every rank's `tensor`.
+   *
+   * @param waitedForNow whether nothing is done before `finish`, so that the reduction needs no stream of its own
+   */
+  startAllReduce(tensor: Tensor, operation: ReduceOperation, waitedForNow?: boolean): Pending;
   /** output [size · n] = the inputs [n] of all ranks, in rank order. */
   allGather(input: Tensor, output: Tensor): void;
   /** output [n] = this rank's part of the sum over ranks of input [size · n]. */
@@ -56,5 +82,5 @@ export interface Communicator extends Disposable {
 
 /** Reduces in place, and waits for it. */
 export function allReduce(group: Communicator, tensor: Tensor, operation: ReduceOperation = 'sum'): void {
-  group.startAllReduce(tensor, operation).finish();
+  group.startAllReduce(tensor, operation, true).finish();
 }

@@ -1,4 +1,4 @@
-/** Tensors on GPUs: by NCCL where every rank has a GPU of its own, else through the host's memory, fetched and sent back. */
+/** Tensors on GPUs: from GPU to GPU where the ranks can, else through the host's memory, fetched and sent back. */
 
 import { byteLengthOf } from '../tensor/cost.ts';
 import { rawBytes } from '../tensor/dtype.ts';
@@ -7,7 +7,8 @@ import { createReferenceEngine } from '../tensor/engines/reference.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { expectParts, expectRank } from './arguments.ts';
 import type { Communicator, Pending, ReduceOperation } from './communicator.ts';
-import { type DirectGroup, openDirectGroup } from './nccl.ts';
+import type { DirectGroup } from './direct-group.ts';
+import { openDirectGroup } from './open-direct-group.ts';
 import { StatisticsCounter } from './statistics.ts';
 
 /**
@@ -15,12 +16,12 @@ import { StatisticsCounter } from './statistics.ts';
  * they are.
  */
 export function forDeviceTensors(inner: Communicator): Communicator {
-  let engine: Engine | undefined;
+  let hostEngine: Engine | undefined;
   const isOnDevice = (tensor: Tensor): boolean => tensor.engine.backend.device !== undefined;
   /** A tensor like this one that the group can read; with its numbers where asked. */
   const hostTensor = (tensor: Tensor, contents: boolean): Tensor => {
-    engine ??= createReferenceEngine();
-    const host = Tensor.empty(engine, tensor.shape, { dtype: tensor.dtype });
+    hostEngine ??= createReferenceEngine();
+    const host = Tensor.empty(hostEngine, tensor.shape, { dtype: tensor.dtype });
     if (contents) host.bytes.set(rawBytes(tensor.read()));
     return host;
   };
@@ -45,28 +46,29 @@ export function forDeviceTensors(inner: Communicator): Communicator {
     if (changes) giveBack(host, tensor);
   };
   let direct: DirectGroup | undefined;
-  let decided = false;
-  /** What the GPUs do among themselves; decided together at the first collective on tensors in their memory. */
+  let decidedFor: Engine | undefined;
+  /** Decided together; what was made for another engine has ended with it. */
+  const prepare = (engine: Engine): void => {
+    if (engine.backend.device === undefined || engine === decidedFor) return;
+    direct = openDirectGroup(inner, engine.backend.gpu);
+    decidedFor = engine;
+  };
+  /** What the GPUs do among themselves, for tensors in their memory. */
   const directFor = (tensor: Tensor): DirectGroup | undefined => {
     if (!isOnDevice(tensor)) return undefined;
-    if (!decided) direct = openDirectGroup(inner, tensor.engine.backend.gpu);
-    decided = true;
+    prepare(tensor.engine);
     return direct;
   };
   // counts the calls alone, not what deciding and fetching costs in calls
   const statistics = new StatisticsCounter();
   const measured = (tensor: Tensor | undefined, body: () => void): void =>
     statistics.measure(tensor === undefined ? 0 : byteLengthOf(tensor), body);
-  const allReduce = (tensor: Tensor, operation: ReduceOperation): Pending => {
-    // NCCL's maximum loses a NaN
-    const group = operation === 'sum' ? directFor(tensor) : undefined;
-    if (group) {
-      group.sum(tensor);
-      return { finish() {} };
-    }
-    if (!isOnDevice(tensor)) return inner.startAllReduce(tensor, operation);
+  const allReduce = (tensor: Tensor, operation: ReduceOperation, waitedForNow: boolean): Pending => {
+    const group = directFor(tensor);
+    if (group) return group.startAllReduce(tensor, operation, waitedForNow);
+    if (!isOnDevice(tensor)) return inner.startAllReduce(tensor, operation, waitedForNow);
     const host = hostTensor(tensor, true);
-    const pending = inner.startAllReduce(host, operation);
+    const pending = inner.startAllReduce(host, operation, waitedForNow);
     return {
       finish() {
         pending.finish();
@@ -80,8 +82,15 @@ export function forDeviceTensors(inner: Communicator): Communicator {
     size: inner.size,
     label: inner.label,
     statistics,
-    startAllReduce(tensor, operation) {
-      const pending = statistics.measure(byteLengthOf(tensor), () => allReduce(tensor, operation));
+    prepare,
+    get deviceWay() {
+      return decidedFor && (direct?.way ?? 'host');
+    },
+    get capturable() {
+      return direct?.capturable ?? false;
+    },
+    startAllReduce(tensor, operation, waitedForNow = false) {
+      const pending = statistics.measure(byteLengthOf(tensor), () => allReduce(tensor, operation, waitedForNow));
       return { finish: () => statistics.prolong(() => pending.finish()) };
     },
     allGather(input, output) {

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import { type ResourceLimits, Worker } from 'node:worker_threads';
 import { MegatronError, messageOf, UsageError } from '../base/errors.ts';
+import { orderNcclLaunches } from '../ffi/cuda/nccl.ts';
 import { letThreadsSleep } from '../ffi/native.ts';
 import { createRun } from './threads/communicator.ts';
 import { OutputOrder } from './threads/output.ts';
@@ -56,7 +57,9 @@ export async function launch<Result = unknown>(
     debugCollectives: options.debugCollectives ?? false,
   };
   const threads = options.threadsPerRank ?? Math.max(1, Math.floor(availableParallelism() / worldSize));
-  letThreadsSleep(); // once, before there are threads that read the environment
+  // once, before there are threads that read the environment
+  letThreadsSleep();
+  orderNcclLaunches();
   const env = { ...process.env };
   if (options.threadsPerRank !== undefined || !env['MEGATRON_THREADS']) env['MEGATRON_THREADS'] = String(threads);
 

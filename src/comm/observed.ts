@@ -33,10 +33,19 @@ function observedGroup(inner: Communicator, observer: Observer, globalRank: numb
     get statistics() {
       return inner.statistics;
     },
-    startAllReduce(tensor, operation) {
+    get capturable() {
+      return inner.capturable;
+    },
+    get deviceWay() {
+      return inner.deviceWay;
+    },
+    prepare: (engine) => inner.prepare(engine),
+    startAllReduce(tensor, operation, waitedForNow) {
       const name = `all-reduce ${operation}`;
       const work = { kind: 'collective', name, group, number: calls++, bytes: byteLengthOf(tensor) } as const;
-      const pending = observer.during({ ...work, part: 'start' }, () => inner.startAllReduce(tensor, operation));
+      const pending = observer.during({ ...work, part: 'start' }, () =>
+        inner.startAllReduce(tensor, operation, waitedForNow),
+      );
       return { finish: () => observer.during({ ...work, part: 'finish' }, () => pending.finish()) };
     },
     allGather(input, output) {

@@ -18,6 +18,10 @@ export function selfCommunicator(label = 'world of one rank'): Communicator {
   return {
     ...group,
     statistics,
+    // nothing is done that a graph would miss
+    capturable: true,
+    deviceWay: undefined,
+    prepare() {},
     startAllReduce(tensor): Pending {
       done(byteLengthOf(tensor));
       return { finish() {} };

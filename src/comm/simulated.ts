@@ -18,6 +18,9 @@ export function simulatedCommunicator(rank: number, size: number, label: string)
   return {
     ...group,
     statistics,
+    capturable: false,
+    deviceWay: undefined,
+    prepare() {},
     startAllReduce(tensor) {
       count(byteLengthOf(tensor));
       return { finish() {} };

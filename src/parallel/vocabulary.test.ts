@@ -1,7 +1,14 @@
 /** The vocabulary split over ranks against the whole one. The comparisons are Megatron v1's (mpu/tests), and a few more. */
 
-import { describe } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { describeComparisons } from '../../test/support/comparisons.ts';
+import { emulatedCuda, noCpuEngine } from '../../test/support/engines.ts';
+import type { GpuLoss } from '../../test/support/ranks/vocabulary-gpu.rank.ts';
+import { launch } from '../comm/launch.ts';
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
 
 describe('the vocabulary over ranks', () => {
   describeComparisons(new URL('../../test/support/ranks/vocabulary.rank.ts', import.meta.url), {
@@ -27,5 +34,24 @@ describe('the vocabulary over ranks', () => {
     'loss of logits': 1e-6,
     'loss of logits: dX': 1e-6,
     'loss of logits: dW': 1e-6,
+  });
+});
+
+describe.skipIf(noCpuEngine)('the loss of logits over ranks on GPUs, in software', () => {
+  it.each([
+    ['that the ranks share', '1'],
+    ['of their own', '2'],
+  ])('waits for no GPU %s, and tells of a NaN', async (_, gpus) => {
+    vi.stubEnv('MEGATRON_CUDA_LIBRARIES', await emulatedCuda());
+    vi.stubEnv('CUDA_EMULATED_DEVICES', gpus);
+    vi.stubEnv('MEGATRON_CUDA_RANKS', 'direct');
+    const rank = new URL('../../test/support/ranks/vocabulary-gpu.rank.ts', import.meta.url);
+    for (const { waits, loss, gradient, diverged } of await launch<GpuLoss>(2, rank)) {
+      expect(waits).toBe(0);
+      // float32 sums of 22 powers against double precision
+      expect(loss).toBeLessThan(1e-6);
+      expect(gradient).toBeLessThan(1e-6);
+      expect(diverged.map((one) => Number.isNaN(one))).toEqual([true, ...new Array<boolean>(6).fill(false)]);
+    }
   });
 });

@@ -3,7 +3,12 @@
 import { runOperator } from '../autograd/record.ts';
 import { ShapeError } from '../base/errors.ts';
 import { allReduce, type Communicator } from '../comm/communicator.ts';
-import { crossEntropyBackward, crossEntropyMaximum, crossEntropySums } from '../ops/cross-entropy/kernels.ts';
+import {
+  crossEntropyBackward,
+  crossEntropyMaximum,
+  crossEntropyOfSums,
+  crossEntropySums,
+} from '../ops/cross-entropy/kernels.ts';
 import { crossEntropy } from '../ops/cross-entropy/op.ts';
 import { embedding } from '../ops/embedding/op.ts';
 import { linear } from '../ops/linear/op.ts';
@@ -108,7 +113,8 @@ export interface VocabularyPart {
 
 /**
  * Cross-entropy of logits whose columns are split over a group (Megatron-LM's vocab_parallel_cross_entropy): the maxima
- * are reduced, then Σ exp and the label's logit, which only its owner knows. Backward needs no communication.
+ * are reduced, then Σ exp and the label's logit, which only its owner knows. Nothing of it waits for a device, and backward needs no
+ * communication.
  *
  * @param logits [..., columns of this rank]; backward writes the gradient over them
  * @param labels int32 [...]; a label outside the vocabulary gives loss 0 and no gradient
@@ -143,7 +149,7 @@ export function vocabParallelCrossEntropy(
       allReduce(group, maximum, 'max');
       crossEntropySums(engine, logits, labels, maximum, sums, rows, ownEntries, stride, firstEntry);
       allReduce(group, sums, 'sum');
-      finishLoss(maximum, sums, labels, entries, statistics, loss);
+      crossEntropyOfSums(engine, labels, maximum, sums, loss, statistics, rows, entries);
     },
     backward: (dLoss, gradients) => {
       using copy = gradients.mayOverwrite(logits) ? undefined : Tensor.copyOf(logits);
@@ -154,26 +160,4 @@ export function vocabParallelCrossEntropy(
       gradients.pass(logits, dLogits);
     },
   });
-}
-
-/** What is left to do when all parts have met; on the host, since it is next to nothing. */
-function finishLoss(
-  maximum: Tensor,
-  sums: Tensor,
-  labels: Tensor,
-  entries: number,
-  statistics: Tensor,
-  loss: Tensor,
-): void {
-  const rows = maximum.size;
-  const [largest, totals, ids] = [maximum.read(), sums.read(), labels.read()];
-  const [both, losses] = [new Float64Array(2 * rows), new Float64Array(rows)];
-  for (let row = 0; row < rows; row++) {
-    const [total, label] = [totals[row] as number, ids[row] as number];
-    both[2 * row] = largest[row] as number;
-    both[2 * row + 1] = 1 / total;
-    losses[row] = label >= 0 && label < entries ? Math.log(total) - (totals[rows + row] as number) : 0;
-  }
-  statistics.write(both);
-  loss.write(losses);
 }

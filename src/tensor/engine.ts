@@ -74,12 +74,23 @@ export interface DeviceMemory {
   mark?(): () => number;
 }
 
+/** Streams of a GPU beside the engine's own, and the events that put their work in order. What is made here ends with the engine. */
+export interface GpuStreams {
+  newStream(): bigint;
+  newEvent(): bigint;
+  /** The event stands for all work that the stream has been given so far; for what it stood for before no longer. */
+  record(event: bigint, stream: bigint): void;
+  /** What the stream is given from now on begins when the work that the event stands for now is done. */
+  wait(stream: bigint, event: bigint): void;
+}
+
 /** What a GPU needs to talk to others. */
 export interface GpuPlace {
   /** Which it is on its machine, whatever each process calls it. */
   readonly address: string;
   /** All work of the engine is on it. */
   readonly stream: bigint;
+  readonly streams: GpuStreams;
   /** Path of NCCL's library, where there is one. */
   readonly nccl: string | undefined;
 }
@@ -184,8 +195,9 @@ export class Engine implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    using parts = new DisposableStack(); // both, also where the first fails
+    using parts = new DisposableStack(); // all, also where one fails
     parts.use(this.backend);
     parts.use(this.memory);
+    parts.defer(() => this.synchronize()); // first: other ranks' work on this memory is waited for by work of this engine
   }
 }

@@ -13,8 +13,8 @@ export interface CudaDevice {
 }
 
 /**
- * What a function of a `cuda.cu` gets: the address of a tensor (null for undefined), a number of a width, a `Counter`, or an
- * address in the plan's workspace.
+ * What a function of a `cuda.cu` gets: the address of a tensor (null for undefined), a number of a width, a `Counter`, an address
+ * in the plan's workspace, or one of memory that is no tensor of this engine.
  */
 export type CudaArgument =
   | Tensor
@@ -24,7 +24,8 @@ export type CudaArgument =
   | { readonly u32: number }
   | { readonly f32: number }
   | { readonly counter: Counter }
-  | { readonly workspace: number };
+  | { readonly workspace: number }
+  | { readonly address: bigint };
 
 /** One launch of an `extern "C" __global__` function. */
 export interface CudaLaunch {

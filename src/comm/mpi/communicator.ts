@@ -101,6 +101,9 @@ export function mpiGroup(process: MpiProcess, group: MpiGroup): Communicator {
     size,
     label,
     statistics,
+    capturable: false,
+    deviceWay: undefined,
+    prepare() {},
     startAllReduce(tensor, operation): Pending {
       const what = (): string => `all-reduce (${operation}) of ${words(tensor)}`;
       const handle = new BigInt64Array(1);

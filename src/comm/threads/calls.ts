@@ -15,7 +15,7 @@ export const operations = [
 export type Operation = (typeof operations)[number];
 
 /** How a tensor's numbers get from rank to rank. */
-export const paths = ['inline', 'native', 'staged'] as const;
+export const paths = ['inline', 'native', 'staged', 'shared GPU'] as const;
 export type Path = (typeof paths)[number];
 
 export interface Call {
@@ -48,7 +48,9 @@ export function describeCall(kind: number, count: number, root: number): string 
   if (reduce !== undefined) words.push(reduce);
   if (dtype !== undefined) words.push(dtype, `[${count}]`);
   if (operation === 'broadcast') words.push(`from rank ${root}`);
-  if (paths[((kind >> 24) & 255) - 1] === 'staged') words.push('on the reference engine');
+  const path = paths[((kind >> 24) & 255) - 1];
+  if (path === 'staged') words.push('on the reference engine');
+  if (path === 'shared GPU') words.push('on a GPU');
   return words.join(' ');
 }
 

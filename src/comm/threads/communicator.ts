@@ -7,7 +7,7 @@ import { expectParts, expectPeer, expectRank } from '../arguments.ts';
 import type { Communicator, Pending, ReduceOperation } from '../communicator.ts';
 import { selfCommunicator } from '../self.ts';
 import { StatisticsCounter } from '../statistics.ts';
-import { CallQueue } from './call-queue.ts';
+import { type CallPlan, CallQueue, type RunningCall } from './call-queue.ts';
 import { kindOf } from './calls.ts';
 import { Group } from './group.ts';
 import { GroupMemory, inlineBytes } from './group-memory.ts';
@@ -37,11 +37,22 @@ export function createWorld(run: SharedRun, offset: number, rank: number): Threa
   return new ThreadsCommunicator(new Group(run, offset, members, rank, 'world'));
 }
 
-class ThreadsCommunicator implements Communicator {
+/** A call in which the ranks work on each other's tensors where they lie. */
+export type LendingCall = Pick<CallPlan, 'kind' | 'count' | 'root' | 'tensors' | 'publish'> & {
+  /** What this rank lends; kept alive with `tensors` until nobody uses it any more. */
+  readonly address: bigint;
+  /** This rank's part, when all have published: gets all ranks' addresses, in rank order. */
+  readonly work: (addresses: readonly bigint[]) => void;
+};
+
+export class ThreadsCommunicator implements Communicator {
   readonly rank: number;
   readonly size: number;
   readonly label: string;
   readonly statistics = new StatisticsCounter();
+  /** Ranks meet on the host, which no graph of a device does. */
+  readonly capturable = false;
+  readonly deviceWay = undefined;
   readonly #group: Group;
   readonly #queue: CallQueue;
   readonly #mailboxes = new Map<string, Mailbox>();
@@ -57,6 +68,10 @@ class ThreadsCommunicator implements Communicator {
   /** Reductions that were started and not finished. */
   get incomplete(): number {
     return this.#queue.incomplete;
+  }
+
+  prepare(): void {
+    // there is nothing to decide: its tensors lie in the host's memory
   }
 
   startAllReduce(tensor: Tensor, operation: ReduceOperation): Pending {
@@ -134,6 +149,12 @@ class ThreadsCommunicator implements Communicator {
 
   [Symbol.dispose](): void {
     // its shared memory goes with the run's
+  }
+
+  /** Runs a call on addresses of whatever memory; returns when all ranks have done their parts. */
+  lend(call: LendingCall): void {
+    const work = ({ sequence }: RunningCall): void => call.work(this.#group.addresses(sequence));
+    this.#queue.run({ ...call, lendsMemory: true, work });
   }
 
   /** All ranks' bytes, as many of each at a time as fit into a published call. */

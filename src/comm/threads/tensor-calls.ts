@@ -15,7 +15,7 @@ import * as staged from './staged.ts';
 /** Above this a native reduction, with its second meeting of the ranks, costs less than adding up in TypeScript. */
 const shortForNative = 1024;
 
-const pathOf = (tensor: Tensor): Path => {
+const pathOf = (tensor: Tensor): Exclude<Path, 'shared GPU'> => {
   const native = sharesMemory(tensor.engine);
   if (byteLengthOf(tensor) <= (native ? shortForNative : inlineBytes)) return 'inline';
   return native ? 'native' : 'staged';

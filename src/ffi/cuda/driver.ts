@@ -35,6 +35,7 @@ const signatures = {
   cuStreamCreate: ['pointer', 'uint32'],
   cuStreamDestroy_v2: ['pointer'],
   cuStreamSynchronize: ['pointer'],
+  cuStreamWaitEvent: ['pointer', 'pointer', 'uint32'],
   cuStreamBeginCapture_v2: ['pointer', 'int32'],
   cuStreamEndCapture: ['pointer', 'pointer'],
   cuGraphInstantiateWithFlags: ['pointer', 'pointer', 'int64'],

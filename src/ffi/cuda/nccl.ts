@@ -1,5 +1,6 @@
 /** NCCL: collectives between GPUs, each begun on a stream and done when the stream comes to it. */
 
+import { isMainThread } from 'node:worker_threads';
 import { openLibrary } from '../native.ts';
 import { bindChecked, type CheckedFunctions, Out, type StatusWords } from './status.ts';
 
@@ -20,8 +21,18 @@ export const ncclSum = 0;
 
 export type Nccl = CheckedFunctions<typeof signatures>;
 
+/**
+ * Lets NCCL (2.26 and later) begin the kernels of all communicators of a GPU in the order in which the program calls them, so that two
+ * that run at once cannot wait for each other's room. NCCL reads the process' environment at its first call; only the main thread
+ * changes that, before there are others that read it. What the user chose stays.
+ */
+export function orderNcclLaunches(): void {
+  if (isMainThread) process.env['NCCL_LAUNCH_ORDER_IMPLICIT'] ??= '1';
+}
+
 /** @throws EngineError where the library does not load. */
 export function openNccl(path: string): Nccl {
+  orderNcclLaunches(); // of ranks that are threads the launching thread has done it
   const library = openLibrary(path, { permanent: true });
   const errorString = library.bind('ncclGetErrorString', 'string', ['int32']);
   const words: StatusWords = (status) => ({ name: String(errorString(status)), words: 'see NCCL_DEBUG=INFO' });

@@ -71,6 +71,19 @@ static void crossEntropySums(const Context* context, const T* logits, const int3
 }
 VALUE_KERNEL(cross_entropy_sums, crossEntropySums)
 
+extern "C" void cross_entropy_of_sums(const Context* context, const int32_t* labels, const float* maximum, const float* sums,
+                                      float* loss, float* statistics, int64_t rows, int64_t vocabulary) {
+  parallelFor(context, rows, 2048, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const double total = sums[row];
+      const bool labelled = labels[row] >= 0 && labels[row] < vocabulary;
+      statistics[2 * row] = maximum[row];
+      statistics[2 * row + 1] = static_cast<float>(1.0 / total);
+      loss[row] = labelled ? static_cast<float>(std::log(total) - sums[rows + row]) : 0.0f;
+    }
+  });
+}
+
 template <class T>
 static void crossEntropyBackward(const Context* context, T* logits, const int32_t* labels, const float* statistics,
                                  const float* dLoss, int64_t rows, int64_t entries, int64_t stride, int64_t firstEntry,

@@ -114,6 +114,17 @@ extern "C" __global__ void __launch_bounds__(256)
   }
 }
 
+extern "C" __global__ void cross_entropy_of_sums(const int* labels, const float* maximum, const float* sums, float* loss,
+                                                 float* statistics, Index rows, Index vocabulary) {
+  forEach(rows, false, [&](auto, Index row) {
+    const float total = sums[row];
+    const bool labelled = labels[row] >= 0 && labels[row] < vocabulary;
+    statistics[2 * row] = maximum[row];
+    statistics[2 * row + 1] = 1.0f / total;
+    loss[row] = labelled ? logf(total) - sums[rows + row] : 0.0f;
+  });
+}
+
 extern "C" __global__ void __launch_bounds__(256)
     cross_entropy_backward(Value* logits, const int* labels, const float* statistics, const float* dLoss, Index rows,
                            Index entries, Index stride, Index firstEntry, Index vocabulary) {

@@ -61,6 +61,24 @@ export const crossEntropySums = defineKernel(
 );
 
 /**
+ * The last part, of maxima and sums over all ranks: loss[row] = log Σ exp(logit − maximum) − (the label's logit − maximum), and
+ * the statistics of `crossEntropyForward`. A label outside [0, vocabulary) gives loss 0.
+ */
+export const crossEntropyOfSums = defineKernel(
+  'cross_entropy_of_sums',
+  ['ids', 'floats', 'floats', 'floats', 'floats', 'int', 'int'],
+  (labels, maximum, sums, loss, statistics, rows, vocabulary) => {
+    for (let row = 0; row < rows; row++) {
+      const total = sums[row] as number;
+      const label = labels[row] as number;
+      statistics[2 * row] = maximum[row] as number;
+      statistics[2 * row + 1] = 1 / total;
+      loss[row] = label >= 0 && label < vocabulary ? Math.log(total) - (sums[rows + row] as number) : 0;
+    }
+  },
+);
+
+/**
  * logits[row, :] becomes dLoss[row] · (softmax − one-hot): the gradient takes the logits' own memory. Column i is entry
  * firstEntry + i of a vocabulary of `vocabulary` entries, all of them where it is not split.
  */

@@ -19,6 +19,7 @@ import { createFunctionLoader } from './cuda/functions.ts';
 import { createLauncher } from './cuda/launcher.ts';
 import { deviceBlocks, StagedMemory } from './cuda/memory.ts';
 import { createProducts } from './cuda/products.ts';
+import { createStreams } from './cuda/streams.ts';
 
 export interface CudaOptions {
   /**
@@ -82,6 +83,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
   const blocks = deviceBlocks(driver, description.name);
   const memory = new CachingAllocator(blocks);
   const staged = new StagedMemory(driver, stream);
+  const streams = createStreams(driver);
   const { notify } = options;
   const functions = createFunctionLoader({
     ...{ driver, nvrtc: libraries.nvrtc, architecture: description.architecture, notify },
@@ -96,14 +98,14 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
     description: describe(description, cublasLt.version),
     threads: 1,
     device: staged,
-    gpu: { number: device, device: description, address: description.address, stream, nccl: found.nccl },
+    gpu: { number: device, device: description, address: description.address, stream, streams, nccl: found.nccl },
     run: createLauncher({ driver, stream, device: description, functions, products, memory, synchronous }),
     capture: captures ? createCapture(driver, stream, staged) : undefined,
     [Symbol.dispose]: () => {
       // all of it, also after an error that leaves the device unusable; the last in is the first out
       using parts = new DisposableStack();
       parts.defer(() => driver.cuStreamDestroy_v2(stream));
-      for (const part of [blocks, staged, functions, products]) parts.use(part);
+      for (const part of [blocks, staged, streams, functions, products]) parts.use(part);
       parts.defer(() => staged.synchronize());
     },
   };

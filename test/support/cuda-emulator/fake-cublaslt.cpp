@@ -208,8 +208,8 @@ OFFERED int cublasLtMatmul(void*, void* rule, const void* alpha, const void* a, 
   if (m != ld.rows || n != ld.columns || k != kOfB || lc.rows != m || lc.columns != n) return invalid;
   if (const int status = checkEpilogue(r, ld)) return status;
   if (la.batch != ld.batch || lb.batch != ld.batch || lc.batch != ld.batch) return invalid;
-  return fake::enqueue(stream, [product] {
+  return fake::enqueue(stream, {[product] {
     product.run();
     return fake::success;
-  }) == fake::success ? ok : invalid;
+  }, {}}) == fake::success ? ok : invalid;
 }

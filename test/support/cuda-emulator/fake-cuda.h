@@ -30,12 +30,18 @@
 //   ncclAllReduce ncclAllGather ncclReduceScatter ncclBroadcast
 //
 // The device (CUDA_EMULATED_DEVICES of them, 1 where not set): "Emulated GPU", architecture 9.0, 4 multiprocessors, CUDA_EMULATED_MEMORY bytes of memory (1 GiB where not set),
-// all of it poisoned with 0xff bytes as it is handed out. Streams run at once; while one captures, its work is recorded for
-// cuGraphLaunch instead. A cubin is an ELF shared library that g++ built. Launches of all threads of the process take turns.
+// all of it poisoned with 0xff bytes as it is handed out. Streams do their work as late as may be: when it is waited for (see
+// fake-streams.cpp); the null stream at once. A cubin is an ELF shared library that g++ built. Launches of all threads of the process
+// take turns.
 #pragma once
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
 
 #define OFFERED extern "C" __attribute__((visibility("default")))
 
@@ -53,7 +59,42 @@ enum Status : int {
   launchFailed = 719,
 };
 
-// Does the work now, or records it where the stream captures; a null stream runs it.
-Status enqueue(void* stream, std::function<Status()> work);
+struct Stream;
+
+// Behind all work of a stream that has a smaller number.
+struct Place {
+  std::shared_ptr<Stream> stream;
+  uint64_t number = 0;
+};
+
+struct Work {
+  std::function<Status()> run;
+  // Where given, in the place of `run`: called each time that the work comes to its place in a stream, for what is to be done there.
+  std::function<std::function<Status()>(const Place&)> placed;
+};
+
+// All threads of the process take turns in this library. Whoever waits for another thread's work passes the turn on meanwhile.
+class Turns {
+ public:
+  void lock();
+  void unlock();
+  void pass();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::thread::id owner_;
+  int depth_ = 0;
+};
+extern Turns turns;
+
+// Gives the work to the stream, or to the graph that it captures; a null stream does it now.
+Status enqueue(void* stream, Work work);
+// Does the work of a stream up to a place. @returns the first failure.
+Status finishBefore(const Place& place);
+// The context that this thread uses, one for each device.
+extern thread_local void* currentContext;
+// Does the work of all streams of this thread's device.
+Status finishDevice();
 
 }  // namespace fake

@@ -1,5 +1,5 @@
-// The driver's part of fake-cuda.h: memory is malloc's, streams and events do their work at once, a graph is a list of what was
-// recorded, and a module is a shared library that the compiler of fake-compiler.cpp made.
+// The driver's part of fake-cuda.h but for streams: memory is malloc's, and a module is a shared library that the compiler of
+// fake-compiler.cpp made.
 #include <dlfcn.h>
 #include <elf.h>
 #include <unistd.h>
@@ -8,7 +8,6 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 #include "fake-cuda.h"
@@ -17,14 +16,6 @@ using namespace fake;
 
 namespace {
 
-using Work = std::function<Status()>;
-
-struct Graph {
-  std::vector<Work> works;
-};
-struct Stream {
-  std::unique_ptr<Graph> captured;  // while it captures
-};
 struct Function {
   std::string name;
   void (*body)(void**);
@@ -37,10 +28,9 @@ struct Module {
   std::vector<std::unique_ptr<Function>> functions;
 };
 
-std::recursive_mutex turns;
 std::map<void*, size_t> blocks;
 size_t used = 0;
-int context;  // its address is the only context
+int contexts[64];  // their addresses are the contexts of devices
 
 size_t totalMemory() {
   const char* text = getenv("CUDA_EMULATED_MEMORY");
@@ -63,17 +53,17 @@ void fill(void* to, T value, size_t count) {
 
 template <class T>
 Status fillLater(void* to, T value, size_t count, void* stream) {
-  return enqueue(stream, [=] {
+  return enqueue(stream, {[=] {
     fill(to, value, count);
     return success;
-  });
+  }, {}});
 }
 
 Status copyLater(void* to, const void* from, size_t bytes, void* stream) {
-  return enqueue(stream, [=] {
+  return enqueue(stream, {[=] {
     memcpy(to, from, bytes);
     return success;
-  });
+  }, {}});
 }
 
 Status copyNow(void* to, const void* from, size_t bytes) {
@@ -85,16 +75,6 @@ Status copyNow(void* to, const void* from, size_t bytes) {
 void* pointerTo(uint64_t address) { return reinterpret_cast<void*>(address); }
 
 }  // namespace
-
-Status fake::enqueue(void* stream, Work work) {
-  const std::lock_guard lock(turns);
-  Stream* queue = static_cast<Stream*>(stream);
-  if (queue && queue->captured) {
-    queue->captured->works.push_back(std::move(work));
-    return success;
-  }
-  return work();
-}
 
 OFFERED int cuInit(unsigned) { return success; }
 OFFERED int cuDriverGetVersion(int* version) { return *version = 12080, success; }
@@ -122,11 +102,10 @@ OFFERED int cuDeviceGetAttribute(int* value, int attribute, int device) {
   *value = found == values.end() ? 0 : found->second;
   return success;
 }
-OFFERED int cuDevicePrimaryCtxRetain(void** out, int) { return *out = &context, success; }
+OFFERED int cuDevicePrimaryCtxRetain(void** out, int device) { return *out = &contexts[device % 64], success; }
 OFFERED int cuDevicePrimaryCtxRelease_v2(int) { return success; }
-OFFERED int cuCtxSetCurrent(void*) { return success; }
-OFFERED int cuCtxGetCurrent(void** out) { return *out = &context, success; }
-OFFERED int cuCtxSynchronize() { return success; }
+OFFERED int cuCtxSetCurrent(void* context) { return currentContext = context, success; }
+OFFERED int cuCtxGetCurrent(void** out) { return *out = currentContext, success; }
 
 OFFERED int cuMemGetInfo_v2(size_t* free, size_t* total) {
   const std::lock_guard lock(turns);
@@ -150,6 +129,7 @@ OFFERED int cuMemFree_v2(uint64_t address) {
   const std::lock_guard lock(turns);
   const auto found = blocks.find(pointerTo(address));
   if (found == blocks.end()) return invalidValue;
+  if (const Status status = finishDevice(); status != success) return status;  // as the driver waits
   used -= found->second;
   free(found->first);
   blocks.erase(found);
@@ -160,7 +140,11 @@ OFFERED int cuMemHostAlloc(void** out, size_t bytes, unsigned) {
   return *out ? success : outOfMemory;
 }
 OFFERED int cuMemAllocHost_v2(void** out, size_t bytes) { return cuMemHostAlloc(out, bytes, 0); }
-OFFERED int cuMemFreeHost(void* memory) { return free(memory), success; }
+OFFERED int cuMemFreeHost(void* memory) {
+  const std::lock_guard lock(turns);
+  const Status status = finishDevice();
+  return free(memory), status;
+}
 
 OFFERED int cuMemcpyHtoD_v2(uint64_t to, const void* from, size_t bytes) { return copyNow(pointerTo(to), from, bytes); }
 OFFERED int cuMemcpyDtoH_v2(void* to, uint64_t from, size_t bytes) { return copyNow(to, pointerTo(from), bytes); }
@@ -187,48 +171,6 @@ OFFERED int cuMemsetD32Async(uint64_t to, uint32_t value, size_t count, void* st
   return fillLater(pointerTo(to), value, count, stream);
 }
 
-OFFERED int cuStreamCreate(void** out, unsigned) { return *out = new Stream, success; }
-OFFERED int cuStreamDestroy_v2(void* stream) { return delete static_cast<Stream*>(stream), success; }
-OFFERED int cuStreamSynchronize(void* stream) {
-  return stream && static_cast<Stream*>(stream)->captured ? 900 : success;  // CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
-}
-OFFERED int cuStreamQuery(void*) { return success; }
-OFFERED int cuStreamWaitEvent(void*, void*, unsigned) { return success; }
-OFFERED int cuStreamBeginCapture_v2(void* stream, int) {
-  const std::lock_guard lock(turns);
-  if (!stream) return invalidValue;
-  static_cast<Stream*>(stream)->captured = std::make_unique<Graph>();
-  return success;
-}
-OFFERED int cuStreamEndCapture(void* stream, void** graph) {
-  const std::lock_guard lock(turns);
-  *graph = static_cast<Stream*>(stream)->captured.release();
-  return *graph ? success : invalidValue;
-}
-OFFERED int cuStreamIsCapturing(void* stream, int* status) {
-  *status = stream && static_cast<Stream*>(stream)->captured ? 1 : 0;
-  return success;
-}
-OFFERED int cuGraphInstantiateWithFlags(void** out, void* graph, uint64_t) {
-  return *out = new Graph(*static_cast<Graph*>(graph)), success;
-}
-OFFERED int cuGraphUpload(void*, void*) { return success; }
-OFFERED int cuGraphLaunch(void* executable, void*) {
-  const std::lock_guard lock(turns);
-  for (const Work& work : static_cast<Graph*>(executable)->works)
-    if (const Status status = work(); status != success) return status;
-  return success;
-}
-OFFERED int cuGraphExecDestroy(void* executable) { return delete static_cast<Graph*>(executable), success; }
-OFFERED int cuGraphDestroy(void* graph) { return delete static_cast<Graph*>(graph), success; }
-
-OFFERED int cuEventCreate(void** out, unsigned) { return *out = new int, success; }
-OFFERED int cuEventDestroy_v2(void* event) { return delete static_cast<int*>(event), success; }
-OFFERED int cuEventRecord(void*, void*) { return success; }
-OFFERED int cuEventQuery(void*) { return success; }
-OFFERED int cuEventSynchronize(void*) { return success; }
-OFFERED int cuEventElapsedTime(float* milliseconds, void*, void*) { return *milliseconds = 0.001f, success; }
-
 // A cubin comes without its length: the table of sections stands at the end of the file.
 OFFERED int cuModuleLoadData(void** out, const void* image) {
   const auto* header = static_cast<const Elf64_Ehdr*>(image);
@@ -248,6 +190,7 @@ OFFERED int cuModuleLoadData(void** out, const void* image) {
 OFFERED int cuModuleLoadDataEx(void** out, const void* image, unsigned, int*, void**) { return cuModuleLoadData(out, image); }
 OFFERED int cuModuleUnload(void* module) {
   const std::lock_guard lock(turns);
+  if (const Status status = finishDevice(); status != success) return status;
   dlclose(static_cast<Module*>(module)->library);
   delete static_cast<Module*>(module);
   return success;
@@ -292,11 +235,11 @@ OFFERED int cuLaunchKernel(void* handle, unsigned gridX, unsigned gridY, unsigne
     if (bytes > sizeof(Parameter)) return invalidValue;
     memcpy(values[i].bytes, parameters[i], bytes);
   }
-  return enqueue(stream, [=]() mutable {
+  return enqueue(stream, {[=]() mutable {
     std::vector<void*> pointers;
     for (Parameter& value : values) pointers.push_back(value.bytes);
     const int failed = function->launch(function->body, pointers.data(), gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes);
     if (failed) fprintf(stderr, "%s: launch failed\n", function->name.c_str());
     return failed ? launchFailed : success;
-  });
+  }, {}});
 }

@@ -1,13 +1,10 @@
 // The collectives' part of the software CUDA: ranks are threads of one process that meet in groups. Numbers are nccl.h's.
 //   ncclGetVersion ncclGetErrorString ncclGetUniqueId ncclCommInitRank ncclCommDestroy
 //   ncclAllReduce (sum) ncclAllGather ncclReduceScatter (sum) ncclBroadcast, of int32, f16, f32, bf16
-// Sums run in rank order in float32 and are rounded once; streams run at once, so a call is done when it returns.
+// Sums run in rank order in float32 and are rounded once. A call is part of its stream's work, as with NCCL, also in a graph.
 #include <atomic>
-#include <condition_variable>
 #include <cstring>
 #include <map>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 #include "../../../src/ops/native/elements.h"
@@ -15,39 +12,41 @@
 
 namespace {
 
-struct Group {
-  int size;
-  std::mutex mutex;
-  std::condition_variable changed;
-  int waiting = 0;
-  unsigned round = 0;
+// A collective of all ranks: done at once for all when the streams of all have come to it.
+struct Call {
   std::vector<const char*> sent;
+  std::vector<char*> received;
+  std::vector<std::function<std::vector<char>(const std::vector<const char*>&)>> makers;
+  std::vector<fake::Place> places;
+  std::vector<bool> here;
+  bool done = false;
 
-  explicit Group(int ranks) : size(ranks), sent(ranks) {}
+  explicit Call(size_t ranks) : sent(ranks), received(ranks), makers(ranks), places(ranks), here(ranks) {}
 
-  void meet() {
-    std::unique_lock lock(mutex);
-    const unsigned here = round;
-    if (++waiting == size) {
-      waiting = 0;
-      ++round;
-      changed.notify_all();
-    } else {
-      changed.wait(lock, [&] { return round != here; });
-    }
+  void finish() {
+    std::vector<std::vector<char>> results;
+    for (const auto& make : makers) results.push_back(make(sent));
+    for (size_t rank = 0; rank < results.size(); ++rank) memcpy(received[rank], results[rank].data(), results[rank].size());
+    done = true;
   }
+};
+
+struct Group {
+  int size, joined = 0;
+  std::map<uint64_t, std::shared_ptr<Call>> calls;  // that not all have come to
+  explicit Group(int ranks) : size(ranks) {}
 };
 
 struct Member {
   std::shared_ptr<Group> group;
   int rank;
+  uint64_t calls = 0;  // given to streams
 };
 
 struct Id {
   char bytes[128];
 };
 
-std::mutex registry;
 std::map<std::string, std::weak_ptr<Group>> groups;
 
 size_t bytesOf(int type) { return type == 2 || type == 7 ? 4 : 2; }
@@ -69,26 +68,56 @@ void addUpInts(const std::vector<const char*>& from, size_t begin, size_t count,
   }
 }
 
-void sum(const std::vector<const char*>& from, size_t begin, size_t count, int type, char* to) {
+std::vector<char> sum(const std::vector<const char*>& from, size_t begin, size_t count, int type) {
+  std::vector<char> result(count * bytesOf(type));
+  char* to = result.data();
   if (type == 2) addUpInts(from, begin, count, to);
   if (type == 6) addUp<F16>(from, begin, count, to);
   if (type == 7) addUp<float>(from, begin, count, to);
   if (type == 9) addUp<Bf16>(from, begin, count, to);
+  return result;
 }
 
-// Shows what this rank sends, makes the result from what all show, and writes it when all have read.
+// The work of a stream that has come to a call: does that of the other ranks' streams before it, or waits until they have it.
+fake::Status takePart(const std::shared_ptr<Call>& call, int rank) {
+  call->here[rank] = true;
+  while (!call->done) {
+    bool all = true, moved = false;
+    for (size_t other = 0; other < call->here.size(); ++other) {
+      if (call->here[other] || call->done) continue;
+      all = false;
+      const fake::Place place = call->places[other];
+      if (!place.stream) continue;
+      if (const fake::Status status = fake::finishBefore({place.stream, place.number + 1}); status != fake::success) return status;
+      moved = true;
+    }
+    if (all && !call->done) call->finish();
+    if (!call->done && !moved) fake::turns.pass();
+  }
+  return fake::success;
+}
+
+// `make` gives what this rank receives, from what all send.
 template <class Make>
-int together(void* handle, const void* send, void* receive, size_t resultBytes, Make make) {
+int together(void* handle, const void* send, void* receive, void* stream, Make make) {
   auto* member = static_cast<Member*>(handle);
-  Group& group = *member->group;
-  group.sent[member->rank] = static_cast<const char*>(send);
-  group.meet();
-  std::vector<char> result(resultBytes);
-  make(group.sent, member->rank, result.data());
-  group.meet();
-  memcpy(receive, result.data(), resultBytes);
-  group.meet();
-  return 0;
+  const auto placed = [=](const fake::Place& place) {
+    Group& group = *member->group;
+    const uint64_t number = member->calls++;
+    auto& known = group.calls[number];
+    if (!known) known = std::make_shared<Call>(group.size);
+    const std::shared_ptr<Call> call = known;
+    const int rank = member->rank;
+    call->sent[rank] = static_cast<const char*>(send);
+    call->received[rank] = static_cast<char*>(receive);
+    call->makers[rank] = [=](const std::vector<const char*>& sent) { return make(sent, rank); };
+    call->places[rank] = place;
+    bool all = true;
+    for (const fake::Place& one : call->places) all &= one.stream != nullptr;
+    if (all) group.calls.erase(number);
+    return std::function<fake::Status()>([=] { return takePart(call, rank); });
+  };
+  return fake::enqueue(stream, {{}, placed}) == fake::success ? 0 : 1;
 }
 
 }  // namespace
@@ -106,44 +135,46 @@ OFFERED int ncclGetUniqueId(Id* id) {
 
 OFFERED int ncclCommInitRank(void** out, int size, Id id, int rank) {
   if (rank < 0 || rank >= size) return 4;
-  std::shared_ptr<Group> group;
-  {
-    const std::lock_guard lock(registry);
-    auto& known = groups[std::string(id.bytes, sizeof id.bytes)];
-    group = known.lock();
-    if (!group) known = group = std::make_shared<Group>(size);
-  }
+  const std::lock_guard lock(fake::turns);
+  auto& known = groups[std::string(id.bytes, sizeof id.bytes)];
+  std::shared_ptr<Group> group = known.lock();
+  if (!group) known = group = std::make_shared<Group>(size);
   if (group->size != size) return 4;
   *out = new Member{group, rank};
-  group->meet();
+  ++group->joined;
+  while (group->joined < size) fake::turns.pass();
   return 0;
 }
 
 OFFERED int ncclCommDestroy(void* handle) {
+  const std::lock_guard lock(fake::turns);
+  const int failed = fake::finishDevice();
   delete static_cast<Member*>(handle);
-  return 0;
+  return failed == fake::success ? 0 : 1;
 }
 
-OFFERED int ncclAllReduce(const void* send, void* receive, size_t count, int type, int operation, void* handle, void*) {
+OFFERED int ncclAllReduce(const void* send, void* receive, size_t count, int type, int operation, void* handle, void* stream) {
   if (operation != 0) return 4;
-  return together(handle, send, receive, count * bytesOf(type),
-                  [=](const auto& sent, int, char* to) { sum(sent, 0, count, type, to); });
+  return together(handle, send, receive, stream, [=](const auto& sent, int) { return sum(sent, 0, count, type); });
 }
 
-OFFERED int ncclAllGather(const void* send, void* receive, size_t count, int type, void* handle, void*) {
-  const size_t bytes = count * bytesOf(type), ranks = static_cast<Member*>(handle)->group->size;
-  return together(handle, send, receive, bytes * ranks, [=](const auto& sent, int, char* to) {
-    for (size_t rank = 0; rank < ranks; ++rank) memcpy(to + rank * bytes, sent[rank], bytes);
+OFFERED int ncclAllGather(const void* send, void* receive, size_t count, int type, void* handle, void* stream) {
+  return together(handle, send, receive, stream, [=](const auto& sent, int) {
+    std::vector<char> all;
+    for (const char* part : sent) all.insert(all.end(), part, part + count * bytesOf(type));
+    return all;
   });
 }
 
-OFFERED int ncclReduceScatter(const void* send, void* receive, size_t count, int type, int operation, void* handle, void*) {
+OFFERED int ncclReduceScatter(const void* send, void* receive, size_t count, int type, int operation, void* handle,
+                              void* stream) {
   if (operation != 0) return 4;
-  return together(handle, send, receive, count * bytesOf(type),
-                  [=](const auto& sent, int rank, char* to) { sum(sent, rank * count, count, type, to); });
+  return together(handle, send, receive, stream,
+                  [=](const auto& sent, int rank) { return sum(sent, rank * count, count, type); });
 }
 
-OFFERED int ncclBroadcast(const void* send, void* receive, size_t count, int type, int root, void* handle, void*) {
-  return together(handle, send, receive, count * bytesOf(type),
-                  [=](const auto& sent, int, char* to) { memcpy(to, sent[root], count * bytesOf(type)); });
+OFFERED int ncclBroadcast(const void* send, void* receive, size_t count, int type, int root, void* handle, void* stream) {
+  return together(handle, send, receive, stream, [=](const auto& sent, int) {
+    return std::vector<char>(sent[root], sent[root] + count * bytesOf(type));
+  });
 }

@@ -4,6 +4,7 @@ import type { Communicator } from '../../../src/comm/communicator.ts';
 import type { RankFunction } from '../../../src/comm/rank.ts';
 import type { Parameter } from '../../../src/parallel/parameters.ts';
 import type { Engine, EngineName } from '../../../src/tensor/engine.ts';
+import { createCudaEngine } from '../../../src/tensor/engines/cuda.ts';
 import { createReferenceEngine } from '../../../src/tensor/engines/reference.ts';
 import { type Shape, sizeOf } from '../../../src/tensor/shape.ts';
 import { Tensor } from '../../../src/tensor/tensor.ts';
@@ -15,17 +16,23 @@ import { type NumberSpec, numbers } from '../numbers.ts';
 export type Differences = Record<string, number>;
 export type EngineDifferences = Partial<Record<EngineName, Differences>>;
 
-/** A rank that runs `compare` on every engine of this machine; tensors that it forgets to free are a difference, too. */
+/** What a rank is told: engines, where not those of every machine. */
+export interface ComparingData {
+  readonly engines?: readonly EngineName[];
+}
+
+/** A rank that runs `compare` on every engine that it is told of; tensors that it forgets to free are a difference, too. */
 export function comparingRank(
   compare: (world: Communicator, engine: Engine) => Differences,
-): RankFunction<unknown, EngineDifferences> {
-  return async (world) => {
+): RankFunction<ComparingData | undefined, EngineDifferences> {
+  return async (world, data) => {
     const results: EngineDifferences = {};
     const makers = {
       reference: () => poisoned(createReferenceEngine()),
       cpu: () => cpuEngine({ threads: 1 }),
+      cuda: () => poisoned(createCudaEngine()),
     };
-    for (const name of ['reference', 'cpu'] as const) {
+    for (const name of data?.engines ?? (['reference', 'cpu'] as const)) {
       if (name === 'cpu' && noCpuEngine) continue;
       using engine = await makers[name]();
       const differences = engine.scope(() => compare(world, engine));
@@ -62,7 +69,7 @@ export const partOf = (parameter: Parameter, whole: ArrayLike<number>): number[]
 
 /** Gives a parameter its part of these numbers. */
 export function fill(parameter: Parameter, whole: ArrayLike<number>): void {
-  parameter.stored.data.set(partOf(parameter, whole));
+  parameter.stored.write(partOf(parameter, whole));
 }
 
 /** A parameter's gradient without its padding. */

@@ -63,7 +63,7 @@ class Net {
   /** What a rank's gradients are before the sum: of two micro-batches, and what a user put into the unused parameter's. */
   accumulate(engine: Engine, rank: number, onLast?: OnLeaf): void {
     this.parameters.clearGradients();
-    this.unused.value.grad?.data.set(numbers({ shape: [11], key: 50 + rank }));
+    this.unused.value.grad?.write(numbers({ shape: [11], key: 50 + rank }));
     this.backward(engine, 1000 + 10 * rank);
     this.backward(engine, 2000 + 10 * rank, onLast);
   }

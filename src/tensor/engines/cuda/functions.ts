@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineError } from '../../../base/errors.ts';
 import { fileError, temporaryBeside } from '../../../base/files.ts';
@@ -13,8 +13,10 @@ import { type Nvrtc, openNvrtc } from '../../../ffi/cuda/nvrtc.ts';
 import { Out } from '../../../ffi/cuda/status.ts';
 import { type CudaParameter, signaturesOf } from './signatures.ts';
 
+const sourceFolder = fileURLToPath(new URL('../../..', import.meta.url));
+const operatorsFolder = join(sourceFolder, 'ops');
 /** Every kernel's source; a new operator's `cuda.cu` is found by being there. */
-const operatorsFolder = fileURLToPath(new URL('../../../ops', import.meta.url));
+const kernelFolders = [operatorsFolder, join(sourceFolder, 'comm')];
 
 const valueTypes = Object.keys(cudaDataTypes) as CudaDataType[];
 
@@ -42,7 +44,7 @@ interface Source {
 /** Functions by name. @throws EngineError where two files define one. */
 function readSources(): ReadonlyMap<string, Source> {
   const sources = new Map<string, Source>();
-  for (const file of findFiles(operatorsFolder, /\.cu$/)) {
+  for (const file of kernelFolders.flatMap((folder) => findFiles(folder, /\.cu$/))) {
     const text = readFileSync(file, 'utf8');
     for (const { name, parameters } of signaturesOf(text, file)) {
       const other = sources.get(name)?.file;
@@ -96,7 +98,7 @@ export function createFunctionLoader(options: FunctionLoaderOptions): FunctionLo
 
   const load = (name: string, valueType: CudaDataType): LoadedFunction => {
     const source = sources.get(name);
-    if (!source) throw new EngineError(`no .cu file below ${operatorsFolder} has a function ${name}`);
+    if (!source) throw new EngineError(`no .cu file below ${kernelFolders.join(' and ')} has a function ${name}`);
     driver.cuModuleGetFunction(out.place, moduleOf(source, valueType), name);
     const handle = out.pointer;
     let allowed = usualSharedBytes;
@@ -148,10 +150,10 @@ function cubinMaker({ nvrtc: path, architecture, notify }: Omit<FunctionLoaderOp
     ];
     const hash = createHash('sha256').update(JSON.stringify([flags, path, size, mtimeMs]));
     for (const header of withIncludes(file, folders)) hash.update(readFileSync(header)).update('\0');
-    const operator = relative(operatorsFolder, dirname(file)).replaceAll('/', '-');
-    const target = join(cacheFolder(), `cuda-${operator}-${valueType}-${hash.digest('hex').slice(0, 24)}.cubin`);
+    const place = relative(sourceFolder, dirname(file)).replaceAll('/', '-');
+    const target = join(cacheFolder(), `cuda-${place}-${valueType}-${hash.digest('hex').slice(0, 24)}.cubin`);
     if (existsSync(target)) return readFileSync(target);
-    notify?.(`compiling ${operator}/${basename(file)} for ${valueType} once …`);
+    notify?.(`compiling ${relative(sourceFolder, file)} for ${valueType} once …`);
     nvrtc ??= openNvrtc(path);
     const cubin = nvrtc.compile(text, file, flags);
     try {

@@ -117,13 +117,10 @@ function argumentWriter(): (step: CudaLaunch, found: LoadedFunction, workspace: 
 }
 
 function writeArgument(values: DataView, at: number, argument: CudaArgument, workspace: bigint): string {
-  if (argument === undefined || argument instanceof Tensor || 'workspace' in argument) {
+  if (argument === undefined || 'address' in argument || 'workspace' in argument) {
+    // a tensor has an address too
     const address =
-      argument === undefined
-        ? 0n
-        : argument instanceof Tensor
-          ? argument.address
-          : workspace + BigInt(argument.workspace);
+      argument === undefined ? 0n : 'address' in argument ? argument.address : workspace + BigInt(argument.workspace);
     values.setBigUint64(at, address, true);
     return 'pointer';
   }
