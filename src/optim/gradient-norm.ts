@@ -1,6 +1,6 @@
 /** The norm of the whole gradient, and the factor that clips it. */
 
-import type { Communicator } from '../comm/communicator.ts';
+import { allReduce, type Communicator } from '../comm/communicator.ts';
 import { sumSquares } from '../ops/sum-squares/kernels.ts';
 import type { ParameterGroup, Parameters } from '../parallel/parameters.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -34,7 +34,7 @@ export function gradientSquares(parameters: Parameters, group?: Communicator): G
       for (const [index, { gradients }] of groups.entries()) {
         sumSquares(engine, gradients, places[index] as Tensor, gradients.size);
       }
-      if (group && group.size > 1 && split > 0) group.startAllReduce(ours, 'sum').finish();
+      if (group && group.size > 1 && split > 0) allReduce(group, ours);
     },
     [Symbol.dispose]() {
       for (const tensor of [ours, ...places, squares]) tensor[Symbol.dispose]();

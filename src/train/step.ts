@@ -125,9 +125,12 @@ export class TrainingSteps<Batch> implements Disposable {
   }
 }
 
-/** Whether all that a step does with other ranks can be recorded. */
-const isCapturable = ({ grid }: Pick<TrainTask<never>, 'grid'>): boolean =>
-  grid.tensor.size === 1 && grid.data.size === 1;
+/** Whether all that a step does with other ranks can be recorded: all come to the same answer. */
+function isCapturable({ engine, grid }: Pick<TrainTask<never>, 'engine' | 'grid'>): boolean {
+  const groups = [grid.tensor, grid.data].filter(({ size }) => size > 1);
+  for (const group of groups) group.prepare(engine);
+  return groups.every(({ capturable }) => capturable);
+}
 
 /**
  * One update in one go, or none where scaled gradients overflowed. For more than a few make `TrainingSteps`, which keep what they
