@@ -9,6 +9,7 @@ import { expectParts, expectRank } from './arguments.ts';
 import type { Communicator, Pending, ReduceOperation } from './communicator.ts';
 import type { DirectGroup } from './direct-group.ts';
 import { openDirectGroup } from './open-direct-group.ts';
+import { selfCommunicator } from './self.ts';
 import { StatisticsCounter } from './statistics.ts';
 
 /**
@@ -16,6 +17,8 @@ import { StatisticsCounter } from './statistics.ts';
  * they are.
  */
 export function forDeviceTensors(inner: Communicator): Communicator {
+  // one that is alone moves nothing, wherever its tensors are
+  if (inner.size === 1) return { ...selfCommunicator(inner.label), [Symbol.dispose]: () => inner[Symbol.dispose]() };
   let hostEngine: Engine | undefined;
   const isOnDevice = (tensor: Tensor): boolean => tensor.engine.backend.device !== undefined;
   /** A tensor like this one that the group can read; with its numbers where asked. */

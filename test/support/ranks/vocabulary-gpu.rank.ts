@@ -1,7 +1,7 @@
 /** A rank that takes the loss of split logits on a GPU, forward and backward, and counts how often it waits for the GPU. */
 
 import { Tape } from '../../../src/autograd/tape.ts';
-import type { Communicator } from '../../../src/comm/communicator.ts';
+import type { Communicator, DeviceWay } from '../../../src/comm/communicator.ts';
 import { crossEntropy } from '../../../src/ops/cross-entropy/op.ts';
 import { weightedSum } from '../../../src/ops/weighted-sum/op.ts';
 import { vocabParallelCrossEntropy } from '../../../src/parallel/vocabulary.ts';
@@ -16,6 +16,9 @@ const [rows, share] = [7, 11];
 
 export interface GpuLoss {
   readonly waits: number;
+  /** Of the two ranks, and of each alone. */
+  readonly ways: readonly (DeviceWay | undefined)[];
+  readonly capturable: readonly boolean[];
   readonly loss: number;
   readonly gradient: number;
   /** Losses of rows where one rank has a NaN. */
@@ -25,6 +28,7 @@ export interface GpuLoss {
 export default async function (world: Communicator): Promise<GpuLoss> {
   using engine = await createEngine({ device: 'cuda' });
   const entries = share * world.size;
+  const alone = world.split(world.rank, 0, 'alone');
   const values = numbers({ shape: [rows, entries], key: 1, scale: 30 });
   const labels = integers(rows, 2, entries);
   labels[3] = -1;
@@ -42,6 +46,8 @@ export default async function (world: Communicator): Promise<GpuLoss> {
   const broken = columns.map((value, i) => (world.rank === 0 && i < share ? Number.NaN : value));
   const result = {
     waits: found.waits,
+    ways: [world.deviceWay, alone.deviceWay],
+    capturable: [world.capturable, alone.capturable],
     loss: difference(found.losses, expected.losses),
     gradient: difference(
       gradient,
