@@ -9,8 +9,10 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { messageOf } from '../src/base/errors.ts';
+import { findCompiler } from '../src/ffi/compile.ts';
 import { describeDevice, openDriver } from '../src/ffi/cuda/driver.ts';
 import { findCuda } from '../src/ffi/cuda/find.ts';
+import { createCpuEngine } from '../src/tensor/engines/cpu.ts';
 import { compileKernels } from '../src/tensor/engines/cuda/functions.ts';
 import { createCudaEngine } from '../src/tensor/engines/cuda.ts';
 import { runChild } from './child.ts';
@@ -28,6 +30,7 @@ const minutesGone = (): number => (performance.now() - startedAt) / 60_000;
 const options = benchmarkOptions(process.argv.slice(2), {
   ...{
     only: 'all',
+    under: '',
     minutes: '9.5',
     output: '',
     files: '',
@@ -55,20 +58,23 @@ function outputOf(program: string, words: readonly string[]): string | undefined
   }
 }
 
-/** Compiles all kernels in several processes, so that no test waits for a compiler. @returns seconds */
+/** Compiles all kernels in several processes, the CPU's too, so that no test waits for a compiler. @returns seconds */
 async function compileFirst(): Promise<number> {
   const start = performance.now();
   const parts = Math.min(8, availableParallelism());
+  const jobs = [...Array.from({ length: parts }, (_, part) => `${part}/${parts}`), 'cpu'];
   const children = await Promise.all(
-    Array.from({ length: parts }, (_, part) =>
-      runChild(process.execPath, [self, '--compile', `${part}/${parts}`], { seconds: 240 }),
-    ),
+    jobs.map((job) => runChild(process.execPath, [self, '--compile', job], { seconds: 240 })),
   );
   if (children.some(({ code }) => code !== 0)) throw new Error('kernels do not compile');
   return Math.round((performance.now() - start) / 1000);
 }
 
-function compilePart(text: string): void {
+async function compilePart(text: string): Promise<void> {
+  if (text === 'cpu') {
+    if (await findCompiler()) (await createCpuEngine({ notify: say }))[Symbol.dispose]();
+    return;
+  }
   const [part = 0, parts = 1] = text.split('/').map(Number);
   const { driver: driverPath, nvrtc } = findCuda();
   if (!driverPath || !nvrtc) throw new Error('the CUDA driver or NVRTC is not here');
@@ -91,6 +97,7 @@ async function checkCorrectness(who: object): Promise<void> {
   const files = gpuTestFiles(options.files);
   const outcome = await runGpuTests(files, {
     ...{ seconds: Number(options['test-seconds']), together: Number(options.together) },
+    under: options.under.split(' ').filter((word) => word !== ''),
     isOver: () => minutesGone() > until,
     ended: (line, soFar) => {
       say(line);
@@ -133,7 +140,7 @@ async function check(): Promise<void> {
 }
 
 try {
-  if (options.compile !== '') compilePart(options.compile);
+  if (options.compile !== '') await compilePart(options.compile);
   else if (options.part !== '') await runPart(JSON.parse(options.part) as Part, Number(options.steps));
   else await check();
 } catch (error) {

@@ -44,6 +44,8 @@ const unwaited = /captured-steps|cuda-training|nccl|shared-gpu/;
 export interface TestRunOptions {
   /** Of a file. */
   readonly seconds: number;
+  /** A program that runs each file's process, and its options: a checker of memory accesses, say. */
+  readonly under: readonly string[];
   /** Files at a time; they share one GPU. */
   readonly together: number;
   /** Whether no more file shall begin. */
@@ -65,7 +67,7 @@ export async function runGpuTests(files: readonly string[], options: TestRunOpti
       failed.push(`${relative(root, file)}: no time was left for it`);
       return;
     }
-    const one = await runFile(file, options.seconds);
+    const one = await runFile(file, options);
     passed += one.passed;
     failed.push(...one.failed);
     skipped.push(...one.skipped);
@@ -76,14 +78,15 @@ export async function runGpuTests(files: readonly string[], options: TestRunOpti
 }
 
 /** Runs a file's tests whose name says that they are on the GPU. */
-async function runFile(file: string, seconds: number): Promise<TestOutcome> {
+async function runFile(file: string, { seconds, under }: TestRunOptions): Promise<TestOutcome> {
   const folder = mkdtempSync(join(tmpdir(), 'megatron-gpu-test-'));
   const name = basename(file);
   try {
     const place = join(folder, 'report.json');
     const program = join(root, 'node_modules', 'vitest', 'vitest.mjs');
-    const words = [program, 'run', file, '-t', 'on the GPU', '--reporter=json', `--outputFile=${place}`];
-    const child = await runChild(process.execPath, words, {
+    const vitest = [program, 'run', file, '-t', 'on the GPU', '--reporter=json', `--outputFile=${place}`];
+    const [first = process.execPath, ...words] = [...under, process.execPath, ...vitest];
+    const child = await runChild(first, words, {
       ...{ seconds, folder: root, quiet: true },
       environment: unwaited.test(name) ? {} : { MEGATRON_CUDA_SYNC: '1' },
     });
@@ -99,6 +102,9 @@ async function runFile(file: string, seconds: number): Promise<TestOutcome> {
   }
 }
 
+/** What an error says, without all of its way. */
+const linesOf = (message = ''): string => message.split('\n').slice(0, 8).join('\n');
+
 /** A suite whose preparation or end fails is a failed file without a failed test. */
 function judge(name: string, { testResults }: VitestReport): Omit<TestOutcome, 'seconds'> {
   const tests = testResults
@@ -106,7 +112,7 @@ function judge(name: string, { testResults }: VitestReport): Omit<TestOutcome, '
     .filter(({ fullName }) => fullName.includes('on the GPU'));
   const failed = tests
     .filter(({ status }) => status === 'failed')
-    .map(({ fullName, failureMessages }) => `${fullName}: ${(failureMessages?.[0] ?? '').split('\n')[0]}`);
+    .map(({ fullName, failureMessages }) => `${fullName}: ${linesOf(failureMessages?.[0])}`);
   const brokenFile = testResults.find(({ status }) => status === 'failed');
   if (brokenFile && failed.length === 0)
     failed.push(`${name}: ${brokenFile.message || 'a suite could not begin or end'}`);

@@ -41,7 +41,9 @@ describe('findCuda', () => {
     const home = join(folder, 'lib64', 'stubs');
     mkdirSync(home, { recursive: true });
     writeFileSync(join(folder, 'lib64', 'libcuda.so'), '');
+    writeFileSync(join(home, 'libcuda.so'), '');
     expect(findCuda({ CUDA_HOME: folder }).driver ?? '').not.toContain(folder);
+    expect(findCuda({ LD_LIBRARY_PATH: home }).driver ?? '').not.toContain(folder);
   });
 });
 

@@ -132,6 +132,17 @@ describe.skipIf(noCpuEngine)(`the cuda engine${noCpuEngine ? ` (${noCpuEngine})`
     });
   });
 
+  it('tells the time of its work', async () => {
+    using engine = await emulated();
+    const { device } = engine.backend;
+    const before = device?.mark?.();
+    using x = Tensor.zeros(engine, [64]);
+    addForward(engine, x, x, x, 64);
+    const after = device?.mark?.();
+    expect(before?.()).toBeGreaterThanOrEqual(0);
+    expect(after?.()).toBeGreaterThanOrEqual(before?.() ?? Number.NaN);
+  });
+
   it('does nothing for tensors without elements', async () => {
     using engine = await emulated();
     using x = Tensor.zeros(engine, [0]);
