@@ -1,7 +1,7 @@
 // Packs what `npm run gpu-check` needs besides the sources, for a GPU machine that has no npm: the pinned Node and the packages
 // of the tests, as one archive.
 //
-//     node scripts/pack-gpu-check.mjs gpu-check.tar.xz
+//     npm run gpu-pack -- gpu-check.tar.xz
 //     python3 -m tarfile -e gpu-check.tar.xz . && ./gpu-node/node bench/gpu-check.ts      (there, in the repository's folder)
 
 import { execFileSync } from 'node:child_process';
@@ -9,6 +9,12 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statS
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { requiredNodeMajor } from '../bin/node-runtime.mjs';
+
+// the Node that runs this is the one that is packed
+if (Number.parseInt(process.versions.node, 10) < requiredNodeMajor) {
+  throw new Error(`Node ${process.versions.node} is too old to be packed: run it by npm run gpu-pack`);
+}
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const archive = resolve(process.argv[2] ?? 'gpu-check.tar.xz');
