@@ -6,13 +6,16 @@ import { evaluate, expectHalvesAgree, type OperatorCase } from '../../../test/su
 import { EngineError } from '../../base/errors.ts';
 import { type DType, halfTypes } from '../../tensor/dtype.ts';
 import type { Engine } from '../../tensor/engine.ts';
-import type { CudaDevice, CudaStep } from '../../tensor/launch.ts';
+import { attentionVariants, type CudaDevice, type CudaStep } from '../../tensor/launch.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { attentionBackwardPlan, attentionForwardPlan } from './cuda.ts';
 import { attention } from './op.ts';
 import { argumentsOf } from './problem.ts';
 
-const hopper: CudaDevice = { multiprocessors: 132, architecture: 90, sharedBytesPerBlock: 227 * 1024 };
+const hopper: CudaDevice = {
+  ...{ multiprocessors: 132, architecture: 90, sharedBytesPerBlock: 227 * 1024, attention: 'wgmma' },
+};
+const byWarps: CudaDevice = { ...hopper, attention: 'mma' };
 
 interface Sizes {
   readonly width: number;
@@ -50,11 +53,24 @@ describe('the plan of attention on a GPU', () => {
     [97, 128],
     [128, 128],
   ])('16-bit heads of %i channels go through tiles of %i', (width, padded) => {
-    expect(launchesOf({ width, queries: 1000 })).toEqual([
+    expect(launchesOf({ width, queries: 1000 }, byWarps)).toEqual([
       `attention_forward_${padded} 8×15`,
       expect.stringMatching(/^attention_delta /),
       `attention_query_gradient_${padded} 8×15`,
       `attention_key_gradients_${padded} 16×15`,
+    ]);
+  });
+
+  it.each([
+    [8, 64, [8, 6, 6]],
+    [80, 96, [8, 6, 8]],
+    [128, 128, [6, 6, 8]],
+  ])('on Hopper 16-bit heads of %i channels go through tiles of %i of warpgroups', (width, padded, blocks) => {
+    expect(launchesOf({ width, queries: 1000 })).toEqual([
+      `attention_forward_wgmma_${padded} ${blocks[0]}×15`,
+      expect.stringMatching(/^attention_delta /),
+      `attention_query_gradient_wgmma_${padded} ${blocks[1]}×15`,
+      `attention_key_gradients_wgmma_${padded} ${blocks[2]}×15`,
     ]);
   });
 
@@ -68,7 +84,7 @@ describe('the plan of attention on a GPU', () => {
     ['float32', { width: 64, dtype: 'f32' }, hopper],
     ['single queries', { width: 64, queries: 1 }, hopper],
     ['wide heads', { width: 160 }, hopper],
-    ['a GPU without tensor cores for them', { width: 64 }, { ...hopper, architecture: 75 }],
+    ['a GPU without tensor cores for them', { width: 64 }, { ...byWarps, architecture: 75 }],
     ['a GPU with little shared memory', { width: 128 }, { ...hopper, sharedBytesPerBlock: 99 * 1024 }],
   ])('%s go through the plain kernels', (_, sizes, device) => {
     expect(launchesOf(sizes, device)).toEqual(plain(sizes.queries ?? 1024));
@@ -84,10 +100,10 @@ const fused = (sequence: number, width: number, options: object): OperatorCase<'
   apply: ({ qkv }) => attention(qkv, { heads: 2, ...options }),
 });
 
-describe.skipIf(noCpuEngine)('attention on the software CUDA', () => {
+describe.skipIf(noCpuEngine).each(attentionVariants)('attention by %s on the software CUDA', (variant) => {
   let engine: Engine;
   beforeAll(async () => {
-    engine = await emulatedCudaEngine();
+    engine = await emulatedCudaEngine({ attention: variant });
   });
   afterAll(() => engine[Symbol.dispose]());
 

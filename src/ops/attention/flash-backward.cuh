@@ -52,7 +52,7 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
   bring(begin, 0);
   // Of each query: logSumExp, Δ. Here and not in registers, which are what there is least of.
   __shared__ float statistics[2][rows];
-  for (int row = threadIdx.x; row < rows; row += flashThreads) {
+  for (int row = threadIdx.x; row < rows; row += blockDim.x) {
     statistics[0][row] = logSumOf(problem, data, at, firstQuery + row);
     statistics[1][row] = deltaOf(problem, data, at, firstQuery + row);
   }

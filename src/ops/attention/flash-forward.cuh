@@ -110,9 +110,8 @@ struct FlashForward {
     addSumsTimesRows<rowTiles, columnTiles, padded>(sums, scores, values);
   }
 
-  // `tile`: the block's tile of queries, of which each warp reads its own rows alone, so that it may put its results there.
-  __device__ __forceinline__ void finish(Value* tile, int firstQuery, Value* out, float* logSumExp) {
-    float factor[rowTiles][2];
+  // Writes logSumExp, and gives what makes a query's sums its output.
+  __device__ __forceinline__ void close(float (&factor)[rowTiles][2], float* logSumExp) const {
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
@@ -125,13 +124,22 @@ struct FlashForward {
         if (threadIdx.x % 4 == 0 && row < problem.queries)
           logSumExp[problem.statisticAt(at.batch, at.head, row)] = maxima[i][half] / log2e + logf(total);
       }
+  }
+
+  __device__ __forceinline__ OutputRows outputRows(Value* out) const {
+    return {out + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, static_cast<int>(problem.queries),
+            static_cast<int>(problem.width)};
+  }
+
+  // `tile`: the block's tile of queries, of which each warp reads its own rows alone, so that it may put its results there.
+  __device__ __forceinline__ void finish(Value* tile, int firstQuery, Value* out, float* logSumExp) {
+    float factor[rowTiles][2];
+    close(factor, logSumExp);
     Value* own = tile + threadIdx.x / 32 * warpRows * pitch;
     __syncwarp();
     putSums<pitch>(own, sums, [&](int i, int half) { return factor[i][half]; });
     __syncwarp();
-    const OutputRows rowsOut = {out + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width,
-                                static_cast<int>(problem.queries), static_cast<int>(problem.width)};
-    rowsOut.template write<warpRows, padded>(own, firstQuery + threadIdx.x / 32 * warpRows, false);
+    outputRows(out).template write<warpRows, padded>(own, firstQuery + threadIdx.x / 32 * warpRows, false);
   }
 };
 

@@ -1,0 +1,133 @@
+// The gradients of keys and values on products of warpgroups: as flashKeyGradients of flash-backward.cuh, a warpgroup taking 64 keys.
+// Scores are transposed, keys by queries, so that P and dS are operands of the second products as they come, in registers.
+#pragma once
+#include "flash-backward.cuh"
+#include "swizzled.cuh"
+
+#ifdef HAS_WARPGROUPS
+
+// Dropout's decisions for a warp's 16 keys and 64 queries, a bit each. The draws of one query for eight keys are one Philox call; a
+// lane makes those of two queries, 8n + 2t + e and 32 more with 2n + e = g, for both eights: byte 2·(upper 32) + half of its word.
+struct GroupDecisions {
+  unsigned own = 0;
+
+  __device__ __forceinline__ void make(const Attention& problem, Place at, int query, int key) {
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+#pragma unroll
+    for (int part = 0; part < 4; ++part) {
+      const int column = part / 2 * 32 + g / 2 * 8 + 2 * t + g % 2;
+      const Philox draws = problem.draws(at.batch, at.head, query + column, key + part % 2 * 8);
+#pragma unroll
+      for (int bit = 0; bit < 8; ++bit)
+        if (kept(problem.dropout, draws, bit)) own |= 1u << (8 * part + bit);
+    }
+  }
+
+  // Of queries 8n + 2t + e and 32 more.
+  __device__ __forceinline__ unsigned of(int n, int e) const {
+    return __shfl_sync(0xffffffffu, own, 4 * (2 * n + e) + threadIdx.x % 4);
+  }
+};
+
+template <int padded, int warpgroups>
+__device__ __forceinline__ void warpgroupKeyGradients(const Attention& problem, const FlashData& data, Value* dk, Value* dv,
+                                                      bool accumulate) {
+  constexpr int queryStep = 64;
+  using Keys = Swizzled<64 * warpgroups, padded>;
+  using Queries = Swizzled<queryStep, padded>;
+  DYNAMIC_SHARED(unsigned char, memory);
+  unsigned char* keyTile = alignedTiles(memory);
+  unsigned char* valueTile = keyTile + Keys::bytes;
+  unsigned char* stages = valueTile + Keys::bytes;  // two of: queries, dO
+  __shared__ __align__(8) float statistics[2][2][queryStep];  // of each stage: logSumExp, Δ
+  __shared__ __align__(8) int firstKeys[2][queryStep];
+  const Place at = placeOf(problem, blockIdx.y);
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const int firstKey = static_cast<int>(blockIdx.x) * Keys::rows, keys = static_cast<int>(problem.keys);
+  const int groupRow = threadIdx.x / warpgroupThreads * 64, warpRow = threadIdx.x / 32 * 16;
+  const int offset = static_cast<int>(problem.offset);
+  // The queries that see a key of this block, the first that sees one of this warpgroup, and the first from which on all see all.
+  const int begin = problem.causal ? max(0, firstKey - offset) / queryStep * queryStep : 0;
+  const int end = endOfQueries(problem, at, begin, firstKey + Keys::rows);
+  const int ownBegin = firstKey + groupRow >= keys ? end : problem.causal ? firstKey + groupRow - offset : 0;
+  const int allSee = problem.causal ? firstKey + groupRow + 63 - offset : 0;
+  const Rows queryRows(data.q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
+  const Rows upstreamRows(data.dOut + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, problem.queries,
+                          problem.width);
+  const Rows keyRows(data.k + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
+  const Rows valueRows(data.v + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
+  const auto bring = [&](int query, int stage) {
+    Queries::template bring<false>(stages + 2 * stage * Queries::bytes, queryRows, query);
+    Queries::template bring<false>(stages + (2 * stage + 1) * Queries::bytes, upstreamRows, query);
+    commitCopies();
+    const int row = threadIdx.x;
+    if (row < queryStep) {
+      statistics[stage][0][row] = logSumOf(problem, data, at, query + row);
+      statistics[stage][1][row] = deltaOf(problem, data, at, query + row);
+      firstKeys[stage][row] = problem.firstVisible(at.batch, query + row);
+    }
+  };
+
+  Keys::template bring<false>(keyTile, keyRows, firstKey);
+  Keys::template bring<false>(valueTile, valueRows, firstKey);
+  bring(begin, 0);
+  float keySums[1][padded / 8][4], valueSums[1][padded / 8][4];
+  clear(keySums);
+  clear(valueSums);
+  const float scale = problem.scale * log2e;
+  const unsigned long long ownKeys = Keys::alongColumns(keyTile, groupRow), ownValues = Keys::alongColumns(valueTile, groupRow);
+  for (int query = begin, stage = 0; query < end; query += queryStep, stage ^= 1) {
+    receiveTiles();
+    if (query + queryStep < end) bring(query + queryStep, stage ^ 1);
+    if (query + queryStep <= ownBegin) continue;
+    const unsigned char* queryTile = stages + 2 * stage * Queries::bytes;
+    const unsigned char* upstreamTile = queryTile + Queries::bytes;
+    float scores[queryStep / 8][4], gradients[queryStep / 8][4];
+    startProducts(scores, gradients);
+    rowsTimesRows<Keys, Queries>(scores, ownKeys, Queries::alongColumns(queryTile, 0));
+    commitProducts();
+    rowsTimesRows<Keys, Queries>(gradients, ownValues, Queries::alongColumns(upstreamTile, 0));
+    commitProducts();
+    GroupDecisions decisions;
+    if (problem.dropout.threshold != 0) decisions.make(problem, at, query, firstKey + warpRow);
+    waitForProducts<0>(scores, gradients);
+    const bool masked = problem.firstKey != nullptr || query < allSee;
+#pragma unroll
+    for (int n = 0; n < queryStep / 8; ++n)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int column = 8 * n + 2 * t + e;
+        const float logSum = statistics[stage][0][column], delta = statistics[stage][1][column];
+        unsigned word = ~0u;
+        if (problem.dropout.threshold != 0) word = decisions.of(n % 4, e) >> n / 4 * 16;
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          float &score = scores[n][2 * half + e], &gradient = gradients[n][2 * half + e];
+          const int key = firstKey + warpRow + 8 * half + g;
+          float probability = exp2Fast(score * scale - logSum);
+          if (masked && (key < firstKeys[stage][column] || key >= problem.endVisible(query + column))) probability = 0.0f;
+          const float share = word >> (8 * half + g) & 1u ? problem.dropout.scale : 0.0f;
+          gradient = probability * (share * gradient - delta);
+          score = probability * share;
+        }
+      }
+    unsigned probabilities[queryStep / 16][4], operands[queryStep / 16][4];
+    asOperands<Value>(probabilities, scores);
+    asOperands<Value>(operands, gradients);
+    startProducts(valueSums[0], keySums[0], probabilities, operands);
+    operandsTimesRows<Queries>(valueSums[0], probabilities, Queries::acrossColumns(upstreamTile));
+    operandsTimesRows<Queries>(keySums[0], operands, Queries::acrossColumns(queryTile));
+    commitProducts();
+    waitForProducts<0>(valueSums[0], keySums[0], probabilities, operands);
+  }
+  receiveTiles();  // all are done with the tiles
+  Keys::put(keyTile, warpRow, keySums[0], [&](int) { return problem.scale; });
+  Keys::put(valueTile, warpRow, valueSums[0], [](int) { return 1.0f; });
+  const int width = static_cast<int>(problem.width);
+  const Index place = problem.keyAt(at.batch, at.head, 0);
+  const OutputRows keyOut = {dk + place, problem.key.row, keys, width}, valueOut = {dv + place, problem.key.row, keys, width};
+  Keys::write(keyTile, warpRow, keyOut, firstKey + warpRow, accumulate);
+  Keys::write(valueTile, warpRow, valueOut, firstKey + warpRow, accumulate);
+}
+
+#endif

@@ -1,0 +1,97 @@
+// The gradient of queries on products of warpgroups: as flashQueryGradient of flash-backward.cuh, a warpgroup taking 64 queries.
+#pragma once
+#include "flash-backward.cuh"
+#include "swizzled.cuh"
+
+#ifdef HAS_WARPGROUPS
+
+template <int padded, int warpgroups, int keyStep>
+__device__ __forceinline__ void warpgroupQueryGradient(const Attention& problem, const FlashData& data, Value* dq,
+                                                       bool accumulate) {
+  using Queries = Swizzled<64 * warpgroups, padded>;
+  using Keys = Swizzled<keyStep, padded>;
+  DYNAMIC_SHARED(unsigned char, memory);
+  unsigned char* queryTile = alignedTiles(memory);
+  unsigned char* upstreamTile = queryTile + Queries::bytes;
+  unsigned char* stages = upstreamTile + Queries::bytes;  // two of: keys, values
+  const Place at = placeOf(problem, blockIdx.y);
+  const int firstQuery = static_cast<int>(gridDim.x - 1 - blockIdx.x) * Queries::rows;
+  const int groupRow = threadIdx.x / warpgroupThreads * 64, warpRow = threadIdx.x / 32 * 16;
+  const int begin = firstOfKeys(problem, at, firstQuery, Queries::rows) / keyStep * keyStep;
+  const int end = endOfKeys(problem, firstQuery, Queries::rows), ownEnd = endOfKeys(problem, firstQuery + groupRow, 64);
+  const Rows queries(data.q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
+  const Rows upstream(data.dOut + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, problem.queries,
+                      problem.width);
+  const Rows keys(data.k + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
+  const Rows values(data.v + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
+  const auto bring = [&](int key, int stage) {
+    Keys::template bring<true>(stages + 2 * stage * Keys::bytes, keys, key);
+    Keys::template bring<true>(stages + (2 * stage + 1) * Keys::bytes, values, key);
+    commitCopies();
+  };
+
+  Queries::template bring<false>(queryTile, queries, firstQuery);
+  Queries::template bring<false>(upstreamTile, upstream, firstQuery);
+  bring(begin, 0);
+  const int query = firstQuery + warpRow + threadIdx.x % 32 / 4;  // and eight further on
+  float logSum[2], delta[2];
+  int firstKey[2], endKey[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    logSum[half] = logSumOf(problem, data, at, query + 8 * half);
+    delta[half] = deltaOf(problem, data, at, query + 8 * half);
+    firstKey[half] = problem.firstVisible(at.batch, query + 8 * half);
+    endKey[half] = problem.endVisible(query + 8 * half);
+  }
+  float sums[1][padded / 8][4];
+  clear(sums);
+
+  const float scale = problem.scale * log2e;
+  const int allSee = problem.firstKey ? 0 : problem.endVisible(firstQuery + groupRow);
+  const unsigned long long queryRows = Queries::alongColumns(queryTile, groupRow);
+  const unsigned long long upstreamRows = Queries::alongColumns(upstreamTile, groupRow);
+  for (int key = begin, stage = 0; key < end; key += keyStep, stage ^= 1) {
+    receiveTiles();
+    if (key + keyStep < end) bring(key + keyStep, stage ^ 1);
+    if (key >= ownEnd) continue;
+    const unsigned char* keyTile = stages + 2 * stage * Keys::bytes;
+    float scores[keyStep / 8][4], gradients[keyStep / 8][4];
+    startProducts(scores, gradients);
+    rowsTimesRows<Queries, Keys>(scores, queryRows, Keys::alongColumns(keyTile, 0));
+    commitProducts();
+    rowsTimesRows<Queries, Keys>(gradients, upstreamRows, Keys::alongColumns(keyTile + Keys::bytes, 0));
+    commitProducts();
+    waitForProducts<0>(scores, gradients);
+    const bool masked = key + keyStep > allSee;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int group = 0; group < keyStep / 32; ++group) {
+        const int ownKey = key + 32 * group + threadIdx.x % 4 * 8;  // eight keys from here on are this lane's; see `spread`
+        Philox draws = {};
+        if (problem.dropout.threshold != 0) draws = problem.draws(at.batch, at.head, query + 8 * half, ownKey);
+#pragma unroll
+        for (int e = 0; e < 8; ++e) {
+          const float score = scores[4 * group + e / 2][2 * half + e % 2];
+          float& gradient = gradients[4 * group + e / 2][2 * half + e % 2];
+          float probability = exp2Fast(score * scale - logSum[half]);
+          if (masked && (ownKey + e < firstKey[half] || ownKey + e >= endKey[half])) probability = 0.0f;
+          const float share = kept(problem.dropout, draws, e) ? problem.dropout.scale : 0.0f;
+          gradient = probability * (share * gradient - delta[half]);
+        }
+      }
+    unsigned operands[keyStep / 16][4];
+    asOperands<Value>(operands, gradients);
+    startProducts(sums[0], operands);
+    operandsTimesRows<Keys>(sums[0], operands, Keys::acrossColumns(keyTile));
+    commitProducts();
+    waitForProducts<0>(sums[0], operands);
+  }
+  receiveTiles();  // all are done with the tiles
+  Queries::put(queryTile, warpRow, sums[0], [&](int) { return problem.scale; });
+  const OutputRows out = {dq + problem.queryAt(at.batch, at.head, 0), problem.query.row, static_cast<int>(problem.queries),
+                          static_cast<int>(problem.width)};
+  Queries::write(queryTile, warpRow, out, firstQuery + warpRow, accumulate);
+}
+
+#endif
