@@ -63,7 +63,7 @@ const tileAlignment = 1024;
 /** The same numbers stand in cuda.cu and wgmma.cu. */
 const flashTiles: Readonly<Record<AttentionVariant, readonly FlashTiles[]>> = {
   mma: [warpTiles(64, 64, 64), warpTiles(96, 64, 64), warpTiles(128, 32, 32)],
-  wgmma: [warpgroupTiles(64, 2, 3, 3), warpgroupTiles(96, 2, 3, 2), warpgroupTiles(128, 3, 3, 2)],
+  wgmma: [warpgroupTiles(64, 2, 2, 3), warpgroupTiles(96, 2, 3, 2), warpgroupTiles(128, 3, 3, 2)],
 };
 
 /** The tiles for a problem; undefined where the plain kernels must do. */

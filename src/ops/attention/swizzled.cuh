@@ -24,15 +24,13 @@ struct Swizzled {
   }
 
   // Rows from `row`, a multiple of 64, on as rows of A or columns of B; `along` is what column `depth` adds to it.
-  static __device__ __forceinline__ unsigned long long alongColumns(const unsigned char* tile, int row) {
-    return descriptorOf<lineBytes>(tile + row * lineBytes, 16, patternBytes);
+  static __device__ __forceinline__ unsigned alongColumns(const unsigned char* tile, int row) {
+    return operandAt(tile, 16) + row * lineBytes / 16;
   }
   static __device__ __forceinline__ unsigned along(int depth) { return (depth / panel * panelBytes + depth % panel * 2) / 16; }
 
   // The tile as B with a k for each row; `across` is what row `depth` adds to it.
-  static __device__ __forceinline__ unsigned long long acrossColumns(const unsigned char* tile) {
-    return descriptorOf<lineBytes>(tile, panelBytes, patternBytes);
-  }
+  static __device__ __forceinline__ unsigned acrossColumns(const unsigned char* tile) { return operandAt(tile, panelBytes); }
   static __device__ __forceinline__ unsigned across(int depth) { return depth * lineBytes / 16; }
 
   // Brings rows [begin, begin + rows) of a head, by asynchronous copies where possible; in the order of `spread` where `spreading`.
@@ -44,26 +42,31 @@ struct Swizzled {
     static_assert(rows % atOnce == 0 && atOnce % 32 == 0, "what all threads take at once");
     if (threadIdx.x >= bringers) return;
     const int row = threadIdx.x / groups, group = threadIdx.x % groups;
-    const Value* source = from.first + (begin + row) * from.stride + 8 * group;
+    const int stride = static_cast<int>(from.stride);  // one instruction instead of four for each product
+    const Value* source = from.first + static_cast<Index>(begin + row) * stride + 8 * group;
     unsigned char* target = tile + placeOf(spreading ? spread(row) : row, group);
+    // copy(to, values, there, columns): `columns` of the eight are there, if the row is
+    const auto each = [&](const auto& copy) {
 #pragma unroll
-    for (int i = 0; i < rows; i += atOnce)
+      for (int i = 0; i < rows; i += atOnce)
 #pragma unroll
-      for (int c = 0; c < padded; c += panel) {
-        const Value* values = source + i * from.stride + c;
-        unsigned char* to = target + i * lineBytes + c / panel * panelBytes;
-        const int column = 8 * group + c;
-        const bool there = begin + row + i < from.count && column < from.width;
-        if (from.packed) {
-          copyAsync(to, there ? values : from.first, there);
-        } else {
-          unsigned words[4] = {};
+        for (int c = 0; c < padded; c += panel)
+          copy(target + i * lineBytes + c / panel * panelBytes, source + static_cast<Index>(i) * stride + c,
+               begin + row + i < from.count, from.width - 8 * group - c);
+    };
+    if (from.packed) {
+      each([&](unsigned char* to, const Value* values, bool there, int columns) {
+        copyAsync(to, there && columns > 0 ? values : from.first, there && columns > 0);
+      });
+    } else {
+      each([&](unsigned char* to, const Value* values, bool there, int columns) {
+        unsigned words[4] = {};
 #pragma unroll
-          for (int e = 0; e < 8; ++e)
-            if (there && column + e < from.width) words[e / 2] |= static_cast<unsigned>(values[e].bits) << e % 2 * 16;
-          storeOperand(to, {words[0], words[1], words[2], words[3]});
-        }
-      }
+        for (int e = 0; e < 8; ++e)
+          if (there && e < columns) words[e / 2] |= static_cast<unsigned>(values[e].bits) << e % 2 * 16;
+        storeOperand(to, {words[0], words[1], words[2], words[3]});
+      });
+    }
   }
 
   // Puts a warp's sums into its 16 rows from `row` on, multiplied by factor(half): half 0 is row g, half 1 row g + 8.
@@ -96,20 +99,36 @@ __device__ __forceinline__ unsigned char* alignedTiles(unsigned char* from) {
   return from + (-sharedAddress(from) & (tileAlignment - 1));
 }
 
-// sums [64, 8 · tiles] = left · rightᵀ over all columns, as descriptors of two tiles along their columns.
+// sums [64, 8 · tiles] = left · rightᵀ over all columns, of two tiles along their columns.
 template <class Left, class Right, int tiles>
-__device__ __forceinline__ void rowsTimesRows(float (&sums)[tiles][4], unsigned long long left, unsigned long long right) {
+__device__ __forceinline__ void rowsTimesRows(float (&sums)[tiles][4], unsigned left, unsigned right) {
 #pragma unroll
   for (int depth = 0; depth < Left::padded; depth += 16)
-    multiplyShared<Value, false>(sums, left + Left::along(depth), right + Right::along(depth), depth > 0);
+    multiplyShared<Value, false>(sums, descriptorOf<Left::lineBytes>(left + Left::along(depth)),
+                                 descriptorOf<Right::lineBytes>(right + Right::along(depth)), depth > 0);
 }
 
 // sums [64, padded] += left · right, where left [64, 16 · steps] is in registers and right a tile across its columns.
 template <class Right, int steps>
 __device__ __forceinline__ void operandsTimesRows(float (&sums)[Right::padded / 8][4], const unsigned (&left)[steps][4],
-                                                  unsigned long long right) {
+                                                  unsigned right) {
 #pragma unroll
-  for (int k = 0; k < steps; ++k) multiplyRegisters<Value, true>(sums, left[k], right + Right::across(16 * k), true);
+  for (int k = 0; k < steps; ++k)
+    multiplyRegisters<Value, true>(sums, left[k], descriptorOf<Right::lineBytes>(right + Right::across(16 * k)), true);
+}
+
+template <bool flag>
+struct Boolean {
+  static constexpr bool value = flag;
+};
+// body(Boolean), compiled for both: a select in every score would cost as much as the softmax itself.
+template <class Body>
+__device__ __forceinline__ void onBoolean(bool flag, const Body& body) {
+  if (flag) {
+    body(Boolean<true>{});
+  } else {
+    body(Boolean<false>{});
+  }
 }
 
 // Waits for what this thread has brought, and shows it to the products of all.

@@ -12,16 +12,19 @@ struct WarpgroupForward : FlashForward<padded, 1, keyStep> {
   using Keys = Swizzled<keyStep, padded>;
   using Base::Base, Base::problem, Base::sums;
 
-  // The descriptors: this warpgroup's queries and all keys along their columns, values across.
-  __device__ __forceinline__ void run(unsigned long long queries, unsigned long long keys, unsigned long long values, int key,
-                                      bool masked) {
+  // Lower words of descriptors: this warpgroup's queries and all keys along their columns, values across.
+  __device__ __forceinline__ void run(unsigned queries, unsigned keys, unsigned values, int key, bool masked) {
     float scores[1][keyStep / 8][4];
     unsigned probabilities[keyStep / 16][4];
     startProducts(scores[0]);
     rowsTimesRows<Queries, Keys>(scores[0], queries, keys);
     commitProducts();
     waitForProducts<0>(scores[0]);
-    this->softmax(scores, key, masked);
+    if (masked) {
+      this->softmax(scores, key, true);
+    } else {
+      this->softmax(scores, key, false);
+    }
     if (problem.dropout.threshold != 0) this->drop(scores, key);
     asOperands<Value>(probabilities, scores[0]);
     startProducts(sums[0], probabilities);
@@ -51,7 +54,7 @@ __device__ __forceinline__ void warpgroupForward(const Attention& problem, const
   const Place at = placeOf(problem, blockIdx.y);
   // Of a causal mask the last queries see most: they start first.
   const int firstQuery = static_cast<int>(gridDim.x - 1 - blockIdx.x) * Queries::rows;
-  const int ownRow = threadIdx.x / warpgroupThreads * 64;
+  const int ownRow = 64 * ownWarpgroup();
   const int end = endOfKeys(problem, firstQuery, Queries::rows), ownEnd = endOfKeys(problem, firstQuery + ownRow, 64);
   const Rows queries(q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
   const Rows keys(k + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
@@ -68,7 +71,7 @@ __device__ __forceinline__ void warpgroupForward(const Attention& problem, const
   const int begin = firstOfKeys(problem, at, firstQuery, Queries::rows) / keyStep * keyStep;
   bring(begin, 0);
   Tile tile(problem, at, firstQuery);
-  const unsigned long long queryRows = Queries::alongColumns(queryTile, ownRow);
+  const unsigned queryRows = Queries::alongColumns(queryTile, ownRow);
   for (int key = begin, stage = 0; key < end; key += keyStep, stage ^= 1) {
     receiveTiles();  // this stage is there for all, and none still reads the other
     if (key + keyStep < end) bring(key + keyStep, stage ^ 1);

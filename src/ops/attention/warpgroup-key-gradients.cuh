@@ -44,12 +44,13 @@ __device__ __forceinline__ void warpgroupKeyGradients(const Attention& problem, 
   const Place at = placeOf(problem, blockIdx.y);
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const int firstKey = static_cast<int>(blockIdx.x) * Keys::rows, keys = static_cast<int>(problem.keys);
-  const int groupRow = threadIdx.x / warpgroupThreads * 64, warpRow = threadIdx.x / 32 * 16;
+  const int groupRow = 64 * ownWarpgroup(), warpRow = threadIdx.x / 32 * 16;
   const int offset = static_cast<int>(problem.offset);
   // The queries that see a key of this block, the first that sees one of this warpgroup, and the first from which on all see all.
   const int begin = problem.causal ? max(0, firstKey - offset) / queryStep * queryStep : 0;
   const int end = endOfQueries(problem, at, begin, firstKey + Keys::rows);
   const int ownBegin = firstKey + groupRow >= keys ? end : problem.causal ? firstKey + groupRow - offset : 0;
+  const int reach = problem.causal ? offset : 1 << 30;  // query i sees keys up to i + reach
   const int allSee = problem.causal ? firstKey + groupRow + 63 - offset : 0;
   const Rows queryRows(data.q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
   const Rows upstreamRows(data.dOut + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, problem.queries,
@@ -75,7 +76,7 @@ __device__ __forceinline__ void warpgroupKeyGradients(const Attention& problem, 
   clear(keySums);
   clear(valueSums);
   const float scale = problem.scale * log2e;
-  const unsigned long long ownKeys = Keys::alongColumns(keyTile, groupRow), ownValues = Keys::alongColumns(valueTile, groupRow);
+  const unsigned ownKeys = Keys::alongColumns(keyTile, groupRow), ownValues = Keys::alongColumns(valueTile, groupRow);
   for (int query = begin, stage = 0; query < end; query += queryStep, stage ^= 1) {
     receiveTiles();
     if (query + queryStep < end) bring(query + queryStep, stage ^ 1);
@@ -90,30 +91,50 @@ __device__ __forceinline__ void warpgroupKeyGradients(const Attention& problem, 
     commitProducts();
     GroupDecisions decisions;
     if (problem.dropout.threshold != 0) decisions.make(problem, at, query, firstKey + warpRow);
-    waitForProducts<0>(scores, gradients);
-    const bool masked = problem.firstKey != nullptr || query < allSee;
+    waitForProducts<1>(scores);
+    onBoolean(problem.firstKey != nullptr || query < allSee, [&](auto masked) {
 #pragma unroll
-    for (int n = 0; n < queryStep / 8; ++n)
+      for (int n = 0; n < queryStep / 8; ++n)
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int column = 8 * n + 2 * t + e;
-        const float logSum = statistics[stage][0][column], delta = statistics[stage][1][column];
-        unsigned word = ~0u;
-        if (problem.dropout.threshold != 0) word = decisions.of(n % 4, e) >> n / 4 * 16;
+        for (int e = 0; e < 2; ++e) {
+          const int column = 8 * n + 2 * t + e;
+          const float logSum = statistics[stage][0][column];
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          float &score = scores[n][2 * half + e], &gradient = gradients[n][2 * half + e];
-          const int key = firstKey + warpRow + 8 * half + g;
-          float probability = exp2Fast(score * scale - logSum);
-          if (masked && (key < firstKeys[stage][column] || key >= problem.endVisible(query + column))) probability = 0.0f;
-          const float share = word >> (8 * half + g) & 1u ? problem.dropout.scale : 0.0f;
-          gradient = probability * (share * gradient - delta);
-          score = probability * share;
+          for (int half = 0; half < 2; ++half) {
+            float& score = scores[n][2 * half + e];
+            const int key = firstKey + warpRow + 8 * half + g;
+            score = exp2Fast(score * scale - logSum);
+            if (masked.value && (key < firstKeys[stage][column] || key > query + column + reach)) score = 0.0f;
+          }
         }
-      }
+    });
+    waitForProducts<0>(gradients);
     unsigned probabilities[queryStep / 16][4], operands[queryStep / 16][4];
-    asOperands<Value>(probabilities, scores);
-    asOperands<Value>(operands, gradients);
+    onBoolean(problem.dropout.threshold != 0, [&](auto dropping) {
+#pragma unroll
+      for (int n = 0; n < queryStep / 8; ++n) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const float delta = statistics[stage][1][8 * n + 2 * t + e];
+          unsigned word = 0;
+          if (dropping.value) word = decisions.of(n % 4, e) >> n / 4 * 16;
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            float &score = scores[n][2 * half + e], &gradient = gradients[n][2 * half + e];
+            const float probability = score;
+            if (dropping.value) {
+              const float share = word >> (8 * half + g) & 1u ? problem.dropout.scale : 0.0f;
+              score *= share;
+              gradient *= share;
+            }
+            gradient = probability * (gradient - delta);
+          }
+        }
+        if (n % 2 == 0) continue;
+        asOperand<Value>(probabilities[n / 2], scores[n - 1], scores[n]);  // at once: registers are what there is least of
+        asOperand<Value>(operands[n / 2], gradients[n - 1], gradients[n]);
+      }
+    });
     startProducts(valueSums[0], keySums[0], probabilities, operands);
     operandsTimesRows<Queries>(valueSums[0], probabilities, Queries::acrossColumns(upstreamTile));
     operandsTimesRows<Queries>(keySums[0], operands, Queries::acrossColumns(queryTile));

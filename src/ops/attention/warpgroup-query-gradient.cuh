@@ -16,7 +16,7 @@ __device__ __forceinline__ void warpgroupQueryGradient(const Attention& problem,
   unsigned char* stages = upstreamTile + Queries::bytes;  // two of: keys, values
   const Place at = placeOf(problem, blockIdx.y);
   const int firstQuery = static_cast<int>(gridDim.x - 1 - blockIdx.x) * Queries::rows;
-  const int groupRow = threadIdx.x / warpgroupThreads * 64, warpRow = threadIdx.x / 32 * 16;
+  const int groupRow = 64 * ownWarpgroup(), warpRow = threadIdx.x / 32 * 16;
   const int begin = firstOfKeys(problem, at, firstQuery, Queries::rows) / keyStep * keyStep;
   const int end = endOfKeys(problem, firstQuery, Queries::rows), ownEnd = endOfKeys(problem, firstQuery + groupRow, 64);
   const Rows queries(data.q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
@@ -35,21 +35,18 @@ __device__ __forceinline__ void warpgroupQueryGradient(const Attention& problem,
   bring(begin, 0);
   const int query = firstQuery + warpRow + threadIdx.x % 32 / 4;  // and eight further on
   float logSum[2], delta[2];
-  int firstKey[2], endKey[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     logSum[half] = logSumOf(problem, data, at, query + 8 * half);
     delta[half] = deltaOf(problem, data, at, query + 8 * half);
-    firstKey[half] = problem.firstVisible(at.batch, query + 8 * half);
-    endKey[half] = problem.endVisible(query + 8 * half);
   }
   float sums[1][padded / 8][4];
   clear(sums);
 
   const float scale = problem.scale * log2e;
   const int allSee = problem.firstKey ? 0 : problem.endVisible(firstQuery + groupRow);
-  const unsigned long long queryRows = Queries::alongColumns(queryTile, groupRow);
-  const unsigned long long upstreamRows = Queries::alongColumns(upstreamTile, groupRow);
+  const unsigned queryRows = Queries::alongColumns(queryTile, groupRow);
+  const unsigned upstreamRows = Queries::alongColumns(upstreamTile, groupRow);
   for (int key = begin, stage = 0; key < end; key += keyStep, stage ^= 1) {
     receiveTiles();
     if (key + keyStep < end) bring(key + keyStep, stage ^ 1);
@@ -61,27 +58,45 @@ __device__ __forceinline__ void warpgroupQueryGradient(const Attention& problem,
     commitProducts();
     rowsTimesRows<Queries, Keys>(gradients, upstreamRows, Keys::alongColumns(keyTile + Keys::bytes, 0));
     commitProducts();
-    waitForProducts<0>(scores, gradients);
-    const bool masked = key + keyStep > allSee;
+    const int ownKey = key + threadIdx.x % 4 * 8;  // eight keys from here on, and 32 further on, are this lane's; see `spread`
+    waitForProducts<1>(scores);
+    onBoolean(key + keyStep > allSee, [&](auto masked) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
+      for (int half = 0; half < 2; ++half) {
+        const int firstKey = masked.value ? problem.firstVisible(at.batch, query + 8 * half) : 0;
+        const int endKey = masked.value ? problem.endVisible(query + 8 * half) : 0;
+#pragma unroll
+        for (int n = 0; n < keyStep / 8; ++n)
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            float& score = scores[n][2 * half + e];
+            score = exp2Fast(score * scale - logSum[half]);
+            const int each = ownKey + n / 4 * 32 + n % 4 * 2 + e;
+            if (masked.value && (each < firstKey || each >= endKey)) score = 0.0f;
+          }
+      }
+    });
+    waitForProducts<0>(gradients);
+    unsigned operands[keyStep / 16][4];
+    onBoolean(problem.dropout.threshold != 0, [&](auto dropping) {
 #pragma unroll
       for (int group = 0; group < keyStep / 32; ++group) {
-        const int ownKey = key + 32 * group + threadIdx.x % 4 * 8;  // eight keys from here on are this lane's; see `spread`
-        Philox draws = {};
-        if (problem.dropout.threshold != 0) draws = problem.draws(at.batch, at.head, query + 8 * half, ownKey);
 #pragma unroll
-        for (int e = 0; e < 8; ++e) {
-          const float score = scores[4 * group + e / 2][2 * half + e % 2];
-          float& gradient = gradients[4 * group + e / 2][2 * half + e % 2];
-          float probability = exp2Fast(score * scale - logSum[half]);
-          if (masked && (ownKey + e < firstKey[half] || ownKey + e >= endKey[half])) probability = 0.0f;
-          const float share = kept(problem.dropout, draws, e) ? problem.dropout.scale : 0.0f;
-          gradient = probability * (share * gradient - delta[half]);
+        for (int half = 0; half < 2; ++half) {
+          Philox draws;
+          if (dropping.value) draws = problem.draws(at.batch, at.head, query + 8 * half, ownKey + 32 * group);
+#pragma unroll
+          for (int e = 0; e < 8; ++e) {
+            float& gradient = gradients[4 * group + e / 2][2 * half + e % 2];
+            if (dropping.value) gradient *= kept(problem.dropout, draws, e) ? problem.dropout.scale : 0.0f;
+            gradient = scores[4 * group + e / 2][2 * half + e % 2] * (gradient - delta[half]);
+          }
         }
+#pragma unroll
+        for (int k = 2 * group; k < 2 * group + 2; ++k)  // at once: registers are what there is least of
+          asOperand<Value>(operands[k], gradients[2 * k], gradients[2 * k + 1]);
       }
-    unsigned operands[keyStep / 16][4];
-    asOperands<Value>(operands, gradients);
+    });
     startProducts(sums[0], operands);
     operandsTimesRows<Keys>(sums[0], operands, Keys::acrossColumns(keyTile));
     commitProducts();

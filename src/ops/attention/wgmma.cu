@@ -35,9 +35,9 @@ extern "C" __global__ void __launch_bounds__(384, 1) attention_forward_wgmma_128
   const Value *q, const Value *k, const Value *v, const Value *dOut, const float *logSumExp, const float *delta,    \
       const int *firstKey, Value *dq, Index accumulate, PROBLEM_PARAMETERS
 
-extern "C" __global__ void __launch_bounds__(384, 1) attention_query_gradient_wgmma_64(QUERY_PARAMETERS) {
+extern "C" __global__ void __launch_bounds__(256, 2) attention_query_gradient_wgmma_64(QUERY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  warpgroupQueryGradient<64, 3, 64>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+  warpgroupQueryGradient<64, 2, 64>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) attention_query_gradient_wgmma_96(QUERY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS

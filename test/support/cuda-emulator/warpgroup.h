@@ -3,8 +3,6 @@
 // run as late as the waits allow; until then their sums hold NaN, and what is written to these is lost. A group of products that
 // begins without a fence, and lanes that disagree, give NaN.
 #pragma once
-#include <algorithm>
-#include <array>
 
 namespace emulator {
 
@@ -164,9 +162,9 @@ inline void multiplyGroup(float* sums, int columns, const unsigned* registers, D
     while (number < own.sums.size() && own.sums[number].at[lane] != nullptr) ++number;
     if (number == own.sums.size()) own.sums.push_back({});
     own.sums[number].at[lane] = sums;
-    own.sums[number].values[lane].assign(sums, sums + 2 * (columns / 4));
+    own.sums[number].values[lane].assign(sums, sums + columns / 2);
   }
-  std::fill(sums, sums + 2 * (columns / 4), NAN);
+  for (int i = 0; i < columns / 2; ++i) sums[i] = NAN;
   if (own.arrived == 0) product.sums = number;
   product.valid &= product.sums == number && product.columns == columns && product.a.bits == a.bits && product.b.bits == b.bits;
   if (registers) memcpy(product.registers[lane], registers, sizeof(product.registers[lane]));
@@ -182,11 +180,11 @@ inline void waitForGroups(int pending) {
     own.products.erase(own.products.begin(), own.products.begin() + static_cast<long>(done));
     for (unsigned number = 0; number < own.sums.size(); ++number) {
       Sums& sums = own.sums[number];
-      const bool waiting = std::any_of(own.products.begin(), own.products.end(),
-                                       [number](const GroupProduct& product) { return product.sums == number; });
+      bool waiting = false;
+      for (const GroupProduct& product : own.products) waiting |= product.sums == number;
       if (waiting) continue;
       for (unsigned lane = 0; lane < groupSize; ++lane) {
-        if (sums.at[lane]) std::copy(sums.values[lane].begin(), sums.values[lane].end(), sums.at[lane]);
+        for (size_t i = 0; sums.at[lane] && i < sums.values[lane].size(); ++i) sums.at[lane][i] = sums.values[lane][i];
         sums.at[lane] = nullptr;
       }
     }

@@ -27,13 +27,22 @@
 
 constexpr int warpgroupThreads = 128;
 
-// `at`: in shared memory; offsets in bytes.
+// The lower word of a descriptor, which alone differs among the tiles of a kernel; `leading` in bytes. Where the compiler sees that
+// all lanes have the same one, it takes no registers and no time between products.
+__device__ __forceinline__ unsigned operandAt(const void* at, unsigned leading) {
+  return (sharedAddress(at) & 0x3ffff) >> 4 | leading >> 4 << 16;
+}
+// The descriptor: eight lines lie behind the eight before them.
 template <int lineBytes>
-__device__ __forceinline__ unsigned long long descriptorOf(const void* at, unsigned leading, unsigned stride) {
+__device__ __forceinline__ unsigned long long descriptorOf(unsigned lower) {
   static_assert(lineBytes == 128 || lineBytes == 64, "no other is used");
-  constexpr unsigned long long swizzle = lineBytes == 128 ? 1 : 2;
-  return (sharedAddress(at) & 0x3ffff) >> 4 | static_cast<unsigned long long>(leading >> 4) << 16 |
-         static_cast<unsigned long long>(stride >> 4) << 32 | swizzle << 62;
+  constexpr unsigned upper = 8 * lineBytes >> 4 | (lineBytes == 128 ? 1u : 2u) << 30;
+  return lower | static_cast<unsigned long long>(upper) << 32;
+}
+
+// The number of this thread's warpgroup in its block, in a way that shows that all lanes of a warp have the same.
+__device__ __forceinline__ int ownWarpgroup() {
+  return __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x / warpgroupThreads), 0);
 }
 
 #ifdef CUDA_EMULATED
