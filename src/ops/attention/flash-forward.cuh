@@ -39,11 +39,11 @@ struct FlashForward {
   // The key of number `n`, `e` (0, 1: query g; 2, 3: query g + 8) of this lane's scores; see `spread`.
   static __device__ __forceinline__ int keyOf(int n, int e) { return n / 4 * 32 + threadIdx.x % 4 * 8 + n % 4 * 2 + e % 2; }
 
-  // Scores become 2^(score − maximum), 0 where hidden; the sums so far follow a maximum that grew.
-  __device__ __forceinline__ void softmax(float (&scores)[rowTiles][columnTiles][4], int key, bool masked) {
+  // Scores become 2^(score − maximum), 0 where hidden. Whether a maximum grew: the sums so far must then be corrected.
+  __device__ __forceinline__ bool softmax(float (&scores)[rowTiles][columnTiles][4], float (&correction)[rowTiles][2], int key,
+                                          bool masked) {
     const float scale = problem.scale * log2e;
     bool grew = false;
-    float correction[rowTiles][2];
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
@@ -77,7 +77,12 @@ struct FlashForward {
           }
         totals[i][half] = totals[i][half] * correction[i][half] + total;
       }
-    if (!__any_sync(0xffffffffu, grew)) return;  // rare after the first keys
+    return __any_sync(0xffffffffu, grew);
+  }
+
+  // The sums so far follow a maximum that grew, which is rare after the first keys.
+  __device__ __forceinline__ void correct(bool grew, const float (&correction)[rowTiles][2]) {
+    if (!grew) return;
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
@@ -105,7 +110,8 @@ struct FlashForward {
     float scores[rowTiles][columnTiles][4];
     clear(scores);
     addRowsTimesRows<rowTiles, columnTiles, padded>(scores, queries + threadIdx.x / 32 * warpRows * pitch, keys);
-    softmax(scores, key, masked);
+    float correction[rowTiles][2];
+    correct(softmax(scores, correction, key, masked), correction);
     if (problem.dropout.threshold != 0) drop(scores, key);
     addSumsTimesRows<rowTiles, columnTiles, padded>(sums, scores, values);
   }

@@ -12,25 +12,29 @@ struct WarpgroupForward : FlashForward<padded, 1, keyStep> {
   using Keys = Swizzled<keyStep, padded>;
   using Base::Base, Base::problem, Base::sums;
 
-  // Lower words of descriptors: this warpgroup's queries and all keys along their columns, values across.
-  __device__ __forceinline__ void run(unsigned queries, unsigned keys, unsigned values, int key, bool masked) {
-    float scores[1][keyStep / 8][4];
-    unsigned probabilities[keyStep / 16][4];
+  float scores[1][keyStep / 8][4], correction[1][2];
+  unsigned probabilities[keyStep / 16][4];  // of the tile before that of `scores`, until prepared
+  bool grew;
+
+  // Operands by the lower words of their descriptors: this warpgroup's queries and keys along their columns, values across.
+  __device__ __forceinline__ void score(unsigned queries, unsigned keys) {
     startProducts(scores[0]);
     rowsTimesRows<Queries, Keys>(scores[0], queries, keys);
     commitProducts();
-    waitForProducts<0>(scores[0]);
-    if (masked) {
-      this->softmax(scores, key, true);
-    } else {
-      this->softmax(scores, key, false);
-    }
-    if (problem.dropout.threshold != 0) this->drop(scores, key);
-    asOperands<Value>(probabilities, scores[0]);
+  }
+  __device__ __forceinline__ void add(unsigned values) {
     startProducts(sums[0], probabilities);
     operandsTimesRows<Keys>(sums[0], probabilities, values);
     commitProducts();
-    waitForProducts<0>(sums[0], probabilities);
+  }
+  // Between the scores' arrival and `prepare`; products with the last probabilities may be under way.
+  __device__ __forceinline__ void weigh(int key, bool masked) {
+    onBoolean(masked, [&](auto flag) { grew = this->softmax(scores, correction, key, flag.value); });
+    if (problem.dropout.threshold != 0) this->drop(scores, key);
+  }
+  __device__ __forceinline__ void prepare() {
+    this->correct(grew, correction);
+    asOperands<Value>(probabilities, scores[0]);
   }
 
   __device__ __forceinline__ void finish(unsigned char* tile, int firstQuery, Value* out, float* logSumExp) {
@@ -50,7 +54,7 @@ __device__ __forceinline__ void warpgroupForward(const Attention& problem, const
   using Keys = typename Tile::Keys;
   DYNAMIC_SHARED(unsigned char, memory);
   unsigned char* queryTile = alignedTiles(memory);
-  unsigned char* stages = queryTile + Queries::bytes;  // two of: keys, values
+  unsigned char* stages = queryTile + Queries::bytes;  // two of keys, two of values
   const Place at = placeOf(problem, blockIdx.y);
   // Of a causal mask the last queries see most: they start first.
   const int firstQuery = static_cast<int>(gridDim.x - 1 - blockIdx.x) * Queries::rows;
@@ -59,27 +63,48 @@ __device__ __forceinline__ void warpgroupForward(const Attention& problem, const
   const Rows queries(q + problem.queryAt(at.batch, at.head, 0), problem.query.row, problem.queries, problem.width);
   const Rows keys(k + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
   const Rows values(v + problem.keyAt(at.batch, at.head, 0), problem.key.row, problem.keys, problem.width);
-  const auto bring = [&](int key, int stage) {
-    Keys::template bring<true>(stages + 2 * stage * Keys::bytes, keys, key);
-    Keys::template bring<true>(stages + (2 * stage + 1) * Keys::bytes, values, key);
-    commitCopies();
-  };
+  unsigned char* valueStages = stages + 2 * Keys::bytes;
   // All keys below are seen by all of this warpgroup's queries, where no document begins late.
   const int allSee = problem.firstKey ? 0 : problem.endVisible(firstQuery + ownRow);
 
   Queries::template bring<false>(queryTile, queries, firstQuery);
   const int begin = firstOfKeys(problem, at, firstQuery, Queries::rows) / keyStep * keyStep;
-  bring(begin, 0);
+  Keys::template bring<true>(stages, keys, begin);
+  commitCopies();
   Tile tile(problem, at, firstQuery);
+  receiveTiles();
+  Keys::template bring<true>(stages + Keys::bytes, keys, begin + keyStep);
+  Keys::template bring<true>(valueStages, values, begin);
+  commitCopies();
   const unsigned queryRows = Queries::alongColumns(queryTile, ownRow);
-  for (int key = begin, stage = 0; key < end; key += keyStep, stage ^= 1) {
-    receiveTiles();  // this stage is there for all, and none still reads the other
-    if (key + keyStep < end) bring(key + keyStep, stage ^ 1);
-    if (key >= ownEnd) continue;
-    const unsigned char* keyTile = stages + 2 * stage * Keys::bytes;
-    tile.run(queryRows, Keys::alongColumns(keyTile, 0), Keys::acrossColumns(keyTile + Keys::bytes), key, key + keyStep > allSee);
+  if (begin < ownEnd) {
+    tile.score(queryRows, Keys::alongColumns(stages, 0));
+    waitForProducts<0>(tile.scores[0]);
+    tile.weigh(begin, begin + keyStep > allSee);
+    tile.prepare();
   }
-  receiveTiles();  // where there was no key to see, copies of others may still be under way
+  for (int key = begin, stage = 0; key < end; key += keyStep, stage ^= 1) {
+    receiveTiles();  // the values of this stage and the keys of the other are there for all; none reads the others any more
+    if (key + keyStep < end) {
+      Keys::template bring<true>(stages + stage * Keys::bytes, keys, key + 2 * keyStep);
+      Keys::template bring<true>(valueStages + (stage ^ 1) * Keys::bytes, values, key + keyStep);
+      commitCopies();
+    }
+    if (key >= ownEnd) continue;
+    const unsigned valueRows = Keys::acrossColumns(valueStages + stage * Keys::bytes);
+    if (key + keyStep < ownEnd) {
+      tile.score(queryRows, Keys::alongColumns(stages + (stage ^ 1) * Keys::bytes, 0));
+      tile.add(valueRows);
+      waitForProducts<1>(tile.scores[0]);
+      tile.weigh(key + keyStep, key + 2 * keyStep > allSee);
+      waitForProducts<0>(tile.sums[0], tile.probabilities);
+      tile.prepare();
+    } else {
+      tile.add(valueRows);
+      waitForProducts<0>(tile.sums[0], tile.probabilities);
+    }
+  }
+  receiveTiles();  // all are done with the tiles
   tile.finish(queryTile, firstQuery, out, logSumExp);
 }
 
