@@ -48,7 +48,9 @@ async function findNvcc(): Promise<Compiler | undefined> {
       ...{ label: 'nvcc', version },
       async compile(file, flags) {
         const target = `-gencode=arch=compute_${architecture},code=sm_${architecture}`;
-        await run(command, ['-cubin', target, ...flags, file, '-o', join(folder, 'kernel.cubin')]);
+        const { stderr } = await run(command, ['-cubin', target, ...flags, file, '-o', join(folder, 'kernel.cubin')]);
+        // Products of warpgroups that run one after another, for want of registers or of order: half the speed, right results.
+        expect(stderr).not.toMatch(/wgmma.*serialized/);
       },
     };
   }

@@ -23,13 +23,14 @@ struct GroupDecisions {
     }
   }
 
-  // Of queries 8n + 2t + e and 32 more.
-  __device__ __forceinline__ unsigned of(int n, int e) const {
-    return __shfl_sync(0xffffffffu, own, 4 * (2 * n + e) + threadIdx.x % 4);
+  // What query 8n + 2t + e leaves of key g + 8·half; all lanes take part.
+  __device__ __forceinline__ float of(const Dropout& dropout, int n, int e, int half) const {
+    const unsigned word = __shfl_sync(0xffffffffu, own, 4 * (n % 4 * 2 + e) + threadIdx.x % 4);
+    return word >> (n / 4 * 16 + half * 8 + threadIdx.x % 32 / 4) & 1u ? dropout.scale : 0.0f;
   }
 };
 
-template <int padded, int warpgroups>
+template <int padded, int warpgroups, bool valuesFirst>
 __device__ __forceinline__ void warpgroupKeyGradients(const Attention& problem, const FlashData& data, Value* dk, Value* dv,
                                                       bool accumulate) {
   constexpr int queryStep = 64;
@@ -108,35 +109,49 @@ __device__ __forceinline__ void warpgroupKeyGradients(const Attention& problem, 
           }
         }
     });
-    waitForProducts<0>(gradients);
+    const bool drops = problem.dropout.threshold != 0;
     unsigned probabilities[queryStep / 16][4], operands[queryStep / 16][4];
-    onBoolean(problem.dropout.threshold != 0, [&](auto dropping) {
+    const auto shareOf = [&](auto dropping, int n, int e) {
+      return dropping.value ? decisions.of(problem.dropout, n, e % 2, e / 2) : 1.0f;
+    };
+    const auto prepareProbabilities = [&](auto dropping, int k) {
+      float kept[2][4];
+#pragma unroll
+      for (int n = 0; n < 2; ++n)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) kept[n][e] = shareOf(dropping, 2 * k + n, e) * scores[2 * k + n][e];
+      asOperand<Value>(probabilities[k], kept[0], kept[1]);
+    };
+    if constexpr (valuesFirst) {
+      onBoolean(drops, [&](auto dropping) {
+#pragma unroll
+        for (int k = 0; k < queryStep / 16; ++k) prepareProbabilities(dropping, k);
+      });
+      startProducts(valueSums[0], probabilities);
+      operandsTimesRows<Queries>(valueSums[0], probabilities, Queries::acrossColumns(upstreamTile));
+      commitProducts();
+    }
+    waitForProducts<valuesFirst ? 1 : 0>(gradients);
+    onBoolean(drops, [&](auto dropping) {
 #pragma unroll
       for (int n = 0; n < queryStep / 8; ++n) {
 #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const float delta = statistics[stage][1][8 * n + 2 * t + e];
-          unsigned word = 0;
-          if (dropping.value) word = decisions.of(n % 4, e) >> n / 4 * 16;
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            float &score = scores[n][2 * half + e], &gradient = gradients[n][2 * half + e];
-            const float probability = score;
-            if (dropping.value) {
-              const float share = word >> (8 * half + g) & 1u ? problem.dropout.scale : 0.0f;
-              score *= share;
-              gradient *= share;
-            }
-            gradient = probability * (gradient - delta);
-          }
+        for (int e = 0; e < 4; ++e) {
+          const float delta = statistics[stage][1][8 * n + 2 * t + e % 2];
+          gradients[n][e] = scores[n][e] * (shareOf(dropping, n, e) * gradients[n][e] - delta);
         }
         if (n % 2 == 0) continue;
-        asOperand<Value>(probabilities[n / 2], scores[n - 1], scores[n]);  // at once: registers are what there is least of
+        // at once: registers are what there is least of
+        if constexpr (!valuesFirst) prepareProbabilities(dropping, n / 2);
         asOperand<Value>(operands[n / 2], gradients[n - 1], gradients[n]);
       }
     });
-    startProducts(valueSums[0], keySums[0], probabilities, operands);
-    operandsTimesRows<Queries>(valueSums[0], probabilities, Queries::acrossColumns(upstreamTile));
+    if constexpr (valuesFirst) {
+      startProducts(keySums[0], operands);
+    } else {
+      startProducts(valueSums[0], probabilities, keySums[0], operands);
+      operandsTimesRows<Queries>(valueSums[0], probabilities, Queries::acrossColumns(upstreamTile));
+    }
     operandsTimesRows<Queries>(keySums[0], operands, Queries::acrossColumns(queryTile));
     commitProducts();
     waitForProducts<0>(valueSums[0], keySums[0], probabilities, operands);

@@ -54,15 +54,15 @@ extern "C" __global__ void __launch_bounds__(384, 1) attention_query_gradient_wg
 
 extern "C" __global__ void __launch_bounds__(384, 1) attention_key_gradients_wgmma_64(KEY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  warpgroupKeyGradients<64, 3>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
+  warpgroupKeyGradients<64, 3, false>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
 }
 extern "C" __global__ void __launch_bounds__(256, 1) attention_key_gradients_wgmma_96(KEY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  warpgroupKeyGradients<96, 2>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
+  warpgroupKeyGradients<96, 2, true>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
 }
 extern "C" __global__ void __launch_bounds__(256, 1) attention_key_gradients_wgmma_128(KEY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  warpgroupKeyGradients<128, 2>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
+  warpgroupKeyGradients<128, 2, true>(problem, {q, k, v, dOut, logSumExp, delta}, dk, dv, accumulate != 0);
 }
 
 #endif
