@@ -1,5 +1,7 @@
 /** NVRTC: CUDA C++ to machine code of one device's architecture, at run time. */
 
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { EngineError } from '../../base/errors.ts';
 import { openLibrary } from '../native.ts';
 import { bindChecked, CudaError, Out, type StatusWords } from './status.ts';
@@ -27,8 +29,18 @@ export interface Nvrtc {
   compile(source: string, file: string, options: readonly string[]): Uint8Array;
 }
 
+/**
+ * Loads what NVRTC will look for by its name alone: 13.0, where it lies outside the loader's folders, does not find the library
+ * beside it unless that is there already.
+ */
+function openBuiltins(path: string): void {
+  const names = readdirSync(dirname(path)).filter((name) => /^libnvrtc-builtins\.so\.\d/.test(name));
+  for (const name of names) openLibrary(join(dirname(path), name), { permanent: true });
+}
+
 /** @throws EngineError where the library does not load. */
 export function openNvrtc(path: string): Nvrtc {
+  openBuiltins(path);
   const library = openLibrary(path, { permanent: true });
   const errorString = library.bind('nvrtcGetErrorString', 'string', ['int32']);
   const words: StatusWords = (status) => ({ name: String(errorString(status)), words: '' });
