@@ -72,9 +72,11 @@ interface EngineMaker {
   readonly emulated?: boolean;
 }
 
-const makers: readonly EngineMaker[] = [
+const hosts: readonly EngineMaker[] = [
   { label: 'reference', skip: undefined, make: async () => poisoned(createReferenceEngine()) },
   { label: 'cpu', skip: noCpuEngine, make: () => cpuEngine() },
+];
+const gpus: readonly EngineMaker[] = [
   { label: 'cuda (emulated)', skip: noCpuEngine, make: () => emulatedCudaEngine(), emulated: true },
   { label: 'the GPU', skip: noGpu, make: async () => poisoned(createCudaEngine()) },
 ];
@@ -93,15 +95,16 @@ const otherAttention: readonly EngineMaker[] = [
 /**
  * @param body registers the tests; calls the function it is given inside them to get the engine. The suite fails when
  *   tensors are still alive after its last test.
- * @param options emulated: false leaves the software CUDA out, which takes a hundred times as long as a CPU; attention: true
- *   runs the suite once more on each GPU, with the other kernels for attention.
+ * @param options emulated: false leaves the software CUDA out, which takes a hundred times as long as a CPU; hosts: false leaves
+ *   out all but GPUs; attention: true runs the suite once more on each GPU, with the other kernels for attention.
  */
 export function describeOnEngines(
   name: string,
   body: (engine: () => Engine) => void,
-  options: { readonly emulated?: boolean; readonly attention?: boolean } = {},
+  options: { readonly emulated?: boolean; readonly hosts?: boolean; readonly attention?: boolean } = {},
 ): void {
-  for (const { label, skip, make, emulated } of options.attention ? [...makers, ...otherAttention] : makers) {
+  const all = [...(options.hosts === false ? [] : hosts), ...gpus, ...(options.attention ? otherAttention : [])];
+  for (const { label, skip, make, emulated } of all) {
     if (emulated && options.emulated === false) continue;
     if (skip) {
       describe(`${name} on ${label}`, () => it.skip(skip, () => {}));

@@ -1,12 +1,11 @@
 /** What attention on a GPU adds to attention.test.ts: which kernels a problem gets, and tiles of every width. */
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { emulatedCudaEngine, exactEngine, noCpuEngine } from '../../../test/support/engines.ts';
+import { describe, expect, it } from 'vitest';
+import { describeOnEngines, exactEngine } from '../../../test/support/engines.ts';
 import { evaluate, expectHalvesAgree, type OperatorCase } from '../../../test/support/operator.ts';
 import { EngineError } from '../../base/errors.ts';
 import { type DType, halfTypes } from '../../tensor/dtype.ts';
-import type { Engine } from '../../tensor/engine.ts';
-import { attentionVariants, type CudaDevice, type CudaStep } from '../../tensor/launch.ts';
+import type { CudaDevice, CudaStep } from '../../tensor/launch.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { attentionBackwardPlan, attentionForwardPlan } from './cuda.ts';
 import { attention } from './op.ts';
@@ -100,27 +99,28 @@ const fused = (sequence: number, width: number, options: object): OperatorCase<'
   apply: ({ qkv }) => attention(qkv, { heads: 2, ...options }),
 });
 
-describe.skipIf(noCpuEngine).each(attentionVariants)('attention by %s on the software CUDA', (variant) => {
-  let engine: Engine;
-  beforeAll(async () => {
-    engine = await emulatedCudaEngine({ attention: variant });
-  });
-  afterAll(() => engine[Symbol.dispose]());
+describeOnEngines(
+  'attention in tiles',
+  (engine) => {
+    const dropout = { probability: 0.2, seed: 5, site: 3, firstSample: 9 };
+    // 139 queries are two blocks of 128 and three of 64 keys, the last of each almost empty; 400 several tiles for each.
+    it.each([
+      ['64', 139, 64, {}],
+      ['96 with dropout', 139, 96, { dropout }],
+      ['128 with dropout', 139, 128, { dropout }],
+      ['128, not causal', 139, 128, { causal: false }],
+      ['100 of 128, where rows are no multiple of 16 bytes', 139, 100, { dropout }],
+      ['64 of many tiles', 400, 64, { dropout }],
+      ['88 of many tiles', 400, 88, {}],
+      ['128 of many tiles', 400, 128, {}],
+    ])('agrees with float64 at head width %s', (_, sequence, width, options) => {
+      expectHalvesAgree(engine(), fused(sequence, width, options));
+    });
 
-  const dropout = { probability: 0.2, seed: 5, site: 3, firstSample: 9 };
-  // 139 queries are two blocks of 128 and three of 64 keys, the last of each almost empty.
-  it.each([
-    ['64', 64, {}],
-    ['96 with dropout', 96, { dropout }],
-    ['128 with dropout', 128, { dropout }],
-    ['128, not causal', 128, { causal: false }],
-    ['100 of 128, where rows are no multiple of 16 bytes', 100, { dropout }],
-  ])('agrees with float64 at head width %s', (_, width, options) => {
-    expectHalvesAgree(engine, fused(139, width, options));
-  });
-
-  it.each(halfTypes)('gives the same bits on every run in %s', (dtype) => {
-    const test = fused(139, 64, { dropout });
-    expect(evaluate(engine, test, { halves: { dtype } })).toEqual(evaluate(engine, test, { halves: { dtype } }));
-  });
-});
+    it.each(halfTypes)('gives the same bits on every run in %s', (dtype) => {
+      const test = fused(139, 64, { dropout });
+      expect(evaluate(engine(), test, { halves: { dtype } })).toEqual(evaluate(engine(), test, { halves: { dtype } }));
+    });
+  },
+  { hosts: false, attention: true },
+);

@@ -68,7 +68,8 @@ function chosenGpu(given: number | undefined, count: number): number {
   throw new UsageError(`there is no GPU ${given ?? text}: this process sees ${count}, counted from 0`);
 }
 
-function chosenAttention(given: AttentionVariant | undefined, architecture: number): AttentionVariant {
+/** Which kernels attention runs by. @throws UsageError for a name that is unknown, or wgmma where there is none. */
+export function chosenAttention(given: AttentionVariant | undefined, architecture: number): AttentionVariant {
   const text = given ?? (process.env['MEGATRON_CUDA_ATTENTION'] || (architecture === 90 ? 'wgmma' : 'mma'));
   const variant = attentionVariants.find((name) => name === text);
   if (!variant) {
