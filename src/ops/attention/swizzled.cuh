@@ -117,6 +117,30 @@ __device__ __forceinline__ void operandsTimesRows(float (&sums)[Right::padded / 
     multiplyRegisters<Value, true>(sums, left[k], descriptorOf<Right::lineBytes>(right + Right::across(16 * k)), true);
 }
 
+// Dropout's decisions for a lane's scores of two queries, eight apart, and 64 keys in the order of `spread`: a bit each. They are
+// made while products are under way, when there is little else to do.
+struct LaneDecisions {
+  unsigned bits = 0;
+
+  // `query`: the lane's first; `key`: the first of the 64.
+  __device__ __forceinline__ void make(const Attention& problem, Place at, int query, int key) {
+    bits = 0;
+#pragma unroll
+    for (int part = 0; part < 4; ++part) {
+      const int ownKey = key + part % 2 * 32 + threadIdx.x % 4 * 8;
+      const Philox draws = problem.draws(at.batch, at.head, query + part / 2 * 8, ownKey);
+#pragma unroll
+      for (int e = 0; e < 8; ++e)
+        if (kept(problem.dropout, draws, e)) bits |= 1u << (8 * part + e);
+    }
+  }
+
+  // Whether the sum of number `n`, `e` (as those of products) stays.
+  __device__ __forceinline__ bool keeps(int n, int e) const {
+    return bits >> (e / 2 * 16 + n / 4 * 8 + n % 4 * 2 + e % 2) & 1u;
+  }
+};
+
 template <bool flag>
 struct Boolean {
   static constexpr bool value = flag;

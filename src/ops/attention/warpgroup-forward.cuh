@@ -5,8 +5,9 @@
 
 #ifdef HAS_WARPGROUPS
 
-template <int padded, int warpgroups, int keyStep>
-struct WarpgroupForward : FlashForward<padded, 1, keyStep> {
+template <int padded, int warpgroups>
+struct WarpgroupForward : FlashForward<padded, 1, 64> {
+  static constexpr int keyStep = 64;
   using Base = FlashForward<padded, 1, keyStep>;
   using Queries = Swizzled<64 * warpgroups, padded>;
   using Keys = Swizzled<keyStep, padded>;
@@ -14,6 +15,7 @@ struct WarpgroupForward : FlashForward<padded, 1, keyStep> {
 
   float scores[1][keyStep / 8][4], correction[1][2];
   unsigned probabilities[keyStep / 16][4];  // of the tile before that of `scores`, until prepared
+  LaneDecisions decisions;
   bool grew;
 
   // Operands by the lower words of their descriptors: this warpgroup's queries and keys along their columns, values across.
@@ -27,10 +29,19 @@ struct WarpgroupForward : FlashForward<padded, 1, keyStep> {
     operandsTimesRows<Keys>(sums[0], probabilities, values);
     commitProducts();
   }
+  // While products are under way.
+  __device__ __forceinline__ void draw(int key) {
+    if (problem.dropout.threshold != 0) decisions.make(problem, this->at, this->query, key);
+  }
   // Between the scores' arrival and `prepare`; products with the last probabilities may be under way.
   __device__ __forceinline__ void weigh(int key, bool masked) {
     onBoolean(masked, [&](auto flag) { grew = this->softmax(scores, correction, key, flag.value); });
-    if (problem.dropout.threshold != 0) this->drop(scores, key);
+    if (problem.dropout.threshold == 0) return;
+#pragma unroll
+    for (int n = 0; n < keyStep / 8; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        if (!decisions.keeps(n, e)) scores[0][n][e] = 0.0f;  // what stays is scaled at the end
   }
   __device__ __forceinline__ void prepare() {
     this->correct(grew, correction);
@@ -46,10 +57,11 @@ struct WarpgroupForward : FlashForward<padded, 1, keyStep> {
   }
 };
 
-template <int padded, int warpgroups, int keyStep>
+template <int padded, int warpgroups>
 __device__ __forceinline__ void warpgroupForward(const Attention& problem, const Value* q, const Value* k, const Value* v,
                                                  Value* out, float* logSumExp) {
-  using Tile = WarpgroupForward<padded, warpgroups, keyStep>;
+  using Tile = WarpgroupForward<padded, warpgroups>;
+  constexpr int keyStep = Tile::keyStep;
   using Queries = typename Tile::Queries;
   using Keys = typename Tile::Keys;
   DYNAMIC_SHARED(unsigned char, memory);
@@ -79,6 +91,7 @@ __device__ __forceinline__ void warpgroupForward(const Attention& problem, const
   const unsigned queryRows = Queries::alongColumns(queryTile, ownRow);
   if (begin < ownEnd) {
     tile.score(queryRows, Keys::alongColumns(stages, 0));
+    tile.draw(begin);
     waitForProducts<0>(tile.scores[0]);
     tile.weigh(begin, begin + keyStep > allSee);
     tile.prepare();
@@ -95,6 +108,7 @@ __device__ __forceinline__ void warpgroupForward(const Attention& problem, const
     if (key + keyStep < ownEnd) {
       tile.score(queryRows, Keys::alongColumns(stages + (stage ^ 1) * Keys::bytes, 0));
       tile.add(valueRows);
+      tile.draw(key + keyStep);
       waitForProducts<1>(tile.scores[0]);
       tile.weigh(key + keyStep, key + 2 * keyStep > allSee);
       waitForProducts<0>(tile.sums[0], tile.probabilities);

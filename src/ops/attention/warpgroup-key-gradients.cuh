@@ -8,11 +8,13 @@
 
 // Dropout's decisions for a warp's 16 keys and 64 queries, a bit each. The draws of one query for eight keys are one Philox call; a
 // lane makes those of two queries, 8n + 2t + e and 32 more with 2n + e = g, for both eights: byte 2·(upper 32) + half of its word.
+// Lanes with one t then show each other their words.
 struct GroupDecisions {
-  unsigned own = 0;
+  unsigned words[8];  // of queries 8n + 2t + e and 32 more: word 2n + e
 
   __device__ __forceinline__ void make(const Attention& problem, Place at, int query, int key) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    unsigned own = 0;
 #pragma unroll
     for (int part = 0; part < 4; ++part) {
       const int column = part / 2 * 32 + g / 2 * 8 + 2 * t + g % 2;
@@ -21,12 +23,13 @@ struct GroupDecisions {
       for (int bit = 0; bit < 8; ++bit)
         if (kept(problem.dropout, draws, bit)) own |= 1u << (8 * part + bit);
     }
+#pragma unroll
+    for (int i = 0; i < 8; ++i) words[i] = __shfl_sync(0xffffffffu, own, 4 * i + t) >> g;
   }
 
-  // What query 8n + 2t + e leaves of key g + 8·half; all lanes take part.
+  // What query 8n + 2t + e leaves of key g + 8·half.
   __device__ __forceinline__ float of(const Dropout& dropout, int n, int e, int half) const {
-    const unsigned word = __shfl_sync(0xffffffffu, own, 4 * (n % 4 * 2 + e) + threadIdx.x % 4);
-    return word >> (n / 4 * 16 + half * 8 + threadIdx.x % 32 / 4) & 1u ? dropout.scale : 0.0f;
+    return words[n % 4 * 2 + e] >> (n / 4 * 16 + half * 8) & 1u ? dropout.scale : 0.0f;
   }
 };
 

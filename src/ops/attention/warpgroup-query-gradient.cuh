@@ -5,9 +5,10 @@
 
 #ifdef HAS_WARPGROUPS
 
-template <int padded, int warpgroups, int keyStep>
+template <int padded, int warpgroups>
 __device__ __forceinline__ void warpgroupQueryGradient(const Attention& problem, const FlashData& data, Value* dq,
                                                        bool accumulate) {
+  constexpr int keyStep = 64;
   using Queries = Swizzled<64 * warpgroups, padded>;
   using Keys = Swizzled<keyStep, padded>;
   DYNAMIC_SHARED(unsigned char, memory);
@@ -59,6 +60,8 @@ __device__ __forceinline__ void warpgroupQueryGradient(const Attention& problem,
     rowsTimesRows<Queries, Keys>(gradients, upstreamRows, Keys::alongColumns(keyTile + Keys::bytes, 0));
     commitProducts();
     const int ownKey = key + threadIdx.x % 4 * 8;  // eight keys from here on, and 32 further on, are this lane's; see `spread`
+    LaneDecisions decisions;
+    if (problem.dropout.threshold != 0) decisions.make(problem, at, query, key);
     waitForProducts<1>(scores);
     onBoolean(key + keyStep > allSee, [&](auto masked) {
 #pragma unroll
@@ -80,21 +83,15 @@ __device__ __forceinline__ void warpgroupQueryGradient(const Attention& problem,
     unsigned operands[keyStep / 16][4];
     onBoolean(problem.dropout.threshold != 0, [&](auto dropping) {
 #pragma unroll
-      for (int group = 0; group < keyStep / 32; ++group) {
+      for (int n = 0; n < keyStep / 8; ++n) {
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          Philox draws;
-          if (dropping.value) draws = problem.draws(at.batch, at.head, query + 8 * half, ownKey + 32 * group);
-#pragma unroll
-          for (int e = 0; e < 8; ++e) {
-            float& gradient = gradients[4 * group + e / 2][2 * half + e % 2];
-            if (dropping.value) gradient *= kept(problem.dropout, draws, e) ? problem.dropout.scale : 0.0f;
-            gradient = scores[4 * group + e / 2][2 * half + e % 2] * (gradient - delta[half]);
-          }
+        for (int e = 0; e < 4; ++e) {
+          float& gradient = gradients[n][e];
+          if (dropping.value) gradient = decisions.keeps(n, e) ? problem.dropout.scale * gradient : 0.0f;
+          gradient = scores[n][e] * (gradient - delta[e / 2]);
         }
-#pragma unroll
-        for (int k = 2 * group; k < 2 * group + 2; ++k)  // at once: registers are what there is least of
-          asOperand<Value>(operands[k], gradients[2 * k], gradients[2 * k + 1]);
+        // at once: registers are what there is least of
+        if (n % 2 == 1) asOperand<Value>(operands[n / 2], gradients[n - 1], gradients[n]);
       }
     });
     startProducts(sums[0], operands);

@@ -20,15 +20,15 @@
 // For heads of up to 64, 96 and 128 channels.
 extern "C" __global__ void __launch_bounds__(256, 2) attention_forward_wgmma_64(FORWARD_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  warpgroupForward<64, 2, 64>(problem, q, k, v, out, logSumExp);
+  warpgroupForward<64, 2>(problem, q, k, v, out, logSumExp);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) attention_forward_wgmma_96(FORWARD_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  warpgroupForward<96, 2, 64>(problem, q, k, v, out, logSumExp);
+  warpgroupForward<96, 2>(problem, q, k, v, out, logSumExp);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) attention_forward_wgmma_128(FORWARD_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  warpgroupForward<128, 3, 64>(problem, q, k, v, out, logSumExp);
+  warpgroupForward<128, 3>(problem, q, k, v, out, logSumExp);
 }
 
 #define QUERY_PARAMETERS                                                                                             \
@@ -37,15 +37,15 @@ extern "C" __global__ void __launch_bounds__(384, 1) attention_forward_wgmma_128
 
 extern "C" __global__ void __launch_bounds__(256, 2) attention_query_gradient_wgmma_64(QUERY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  warpgroupQueryGradient<64, 2, 64>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+  warpgroupQueryGradient<64, 2>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) attention_query_gradient_wgmma_96(QUERY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  warpgroupQueryGradient<96, 3, 64>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+  warpgroupQueryGradient<96, 3>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) attention_query_gradient_wgmma_128(QUERY_PARAMETERS) {
   PROBLEM_OF_PARAMETERS
-  warpgroupQueryGradient<128, 3, 64>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
+  warpgroupQueryGradient<128, 3>(problem, {q, k, v, dOut, logSumExp, delta}, dq, accumulate != 0);
 }
 
 #define KEY_PARAMETERS                                                                                               \
