@@ -2,9 +2,10 @@
 
 import { beforeAll, describe, expect, it } from 'vitest';
 import { findCompiler } from '../src/ffi/compile.ts';
+import { findCuda } from '../src/ffi/cuda/find.ts';
 import { Out } from '../src/ffi/cuda/status.ts';
 import { buildCudaEmulator } from './support/cuda-emulator/library.ts';
-import { openTestDevice, type TestDevice } from './support/cuda-emulator/run.ts';
+import { openTestDevice, type TestDevice } from './support/kernel-text.ts';
 
 const compiler = await findCompiler();
 const threads = 64;
@@ -12,7 +13,8 @@ const threads = 64;
 describe.skipIf(!compiler)('the software CUDA', () => {
   let device: TestDevice;
   beforeAll(async () => {
-    if (compiler) device = openTestDevice(await buildCudaEmulator(compiler));
+    if (!compiler) return;
+    device = openTestDevice(findCuda({ MEGATRON_CUDA_LIBRARIES: await buildCudaEmulator(compiler) }));
   });
 
   /** What one block (or more) of a kernel leaves in a float for each thread. */

@@ -1,6 +1,6 @@
-// Flash attention, forward, on products of warpgroups: as flash-forward.cuh, a warpgroup taking 64 queries and 64 keys at a time. The
-// scores of the next keys and the sums with the last probabilities are under way together (Shah et al. 2024, "FlashAttention-3"),
-// so that the softmax of the one runs beside the other; dropout's draws run beside both.
+// Flash attention, forward, on products of warpgroups: as flash-forward.cuh, a warpgroup taking 64 queries and 64 keys at a time.
+// The scores of the next keys and the sums with the last probabilities are under way together (Shah et al. 2024,
+// "FlashAttention-3"), so that the softmax of the one runs beside the other; dropout's draws run beside both.
 //
 // A tile of 64 × 64 at head width 64, 96, 128 is 256, 384, 512 clocks of a multiprocessor's tensor cores (2048 multiply-adds each,
 // by the data sheet). A warp issues some 330 instructions for it, counted in the machine code, in as many clocks of its scheduler,

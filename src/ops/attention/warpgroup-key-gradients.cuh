@@ -1,10 +1,11 @@
-// The gradients of keys and values on products of warpgroups: as flashKeyGradients of flash-backward.cuh, a warpgroup taking 64 keys.
-// Scores are transposed, keys by queries, so that P and dS are operands of the second products as they come, in registers. Where
-// registers allow (`valuesFirst`), dV's products are under way while dS is made.
+// The gradients of keys and values on products of warpgroups: as flashKeyGradients of flash-backward.cuh, a warpgroup taking 64
+// keys. Scores are transposed, keys by queries, so that P and dS are operands of the second products as they come, in registers.
+// Where registers allow (`valuesFirst`), dV's products are under way while dS is made.
 //
-// A tile of 64 × 64 at head width 64, 96, 128 is 512, 768, 1024 clocks of a multiprocessor's tensor cores, and some 470 instructions
-// of a warp (430 more with dropout). Two warpgroups are all that the registers hold from 96 on, so products wait for instructions
-// and for shared memory more often than in the other kernels: 50 to 65 % of the peak, in products made. Nothing of this was measured.
+// A tile of 64 × 64 at head width 64, 96, 128 is 512, 768, 1024 clocks of a multiprocessor's tensor cores, and some 470
+// instructions of a warp (430 more with dropout). Two warpgroups are all that the registers hold from 96 on, so products wait for
+// instructions and for shared memory more often than in the other kernels: 50 to 65 % of the peak, in products made. Nothing of
+// this was measured.
 #pragma once
 #include "flash-backward.cuh"
 #include "swizzled.cuh"

@@ -1,4 +1,5 @@
-// Attention on products of warpgroups (compute capability 9.0): entry points. ops/attention/cuda.ts chooses among these and cuda.cu's.
+// Attention on products of warpgroups (compute capability 9.0): entry points. ops/attention/cuda.ts chooses between these and those
+// of cuda.cu.
 #include "problem.cuh"
 #ifdef VALUE_HALF
 #include "warpgroup-forward.cuh"

@@ -152,7 +152,8 @@ inline void multiplyGroup(float* sums, int columns, const unsigned* registers, D
   Warpgroup& own = ownGroup();
   const unsigned lane = current->index % groupSize;
   if (own.arrived == 0) {
-    own.products.push_back({columns, keep, registers != nullptr, registers ? own.fencedRegisters : own.fenced, a, b, {}, decode, ~0u, own.group});
+    const bool fenced = registers ? own.fencedRegisters : own.fenced;
+    own.products.push_back({columns, keep, registers != nullptr, fenced, a, b, {}, decode, ~0u, own.group});
   }
   GroupProduct& product = own.products.back();
   unsigned number = 0;

@@ -5,13 +5,15 @@
 //   multiply…            as many as wanted; those with the same sums run in order
 //   commitProducts()     closes the group
 //   waitForProducts<n>() all groups but the last n are done; until then nobody touches their sums nor their operands
-// A lane's sums are those of tensor-cores.cuh for every 8 columns: warp w of the group has rows 16w … 16w + 15, and with g = lane / 4
-// and t = lane % 4, sums[n]: row g, columns 8n + 2t, 8n + 2t + 1, then row g + 8. An operand A in registers is A of tensor-cores.cuh.
+// A lane's sums are those of tensor-cores.cuh for every 8 columns: warp w of the group has rows 16w … 16w + 15, and with
+// g = lane / 4 and t = lane % 4, sums[n]: row g, columns 8n + 2t, 8n + 2t + 1, then row g + 8. An operand A in registers is A of
+// tensor-cores.cuh.
 //
 // Operands in shared memory are read past what orders usual accesses (by the "async proxy"): whoever wrote them, cp.async that has
 // been waited for included, calls showToProducts() before the barrier that tells the others.
 //
-// The descriptor of such an operand (PTX ISA, "Asynchronous Warpgroup Level Matrix Shared Memory Layout"; all in units of 16 bytes):
+// The descriptor of such an operand (PTX ISA, "Asynchronous Warpgroup Level Matrix Shared Memory Layout"; all in units of 16
+// bytes):
 //   bits 0–13 address, 16–29 leading offset, 32–45 stride offset, 49–51 base offset, 62–63 swizzle: 1: 128, 2: 64, 3: 32 bytes
 // Lines of 128 or 64 bytes lie below each other, eight of them a pattern that starts on a multiple of its size, so that the base
 // offset is 0; of an address in a line of 128 bytes bits 4–6 are xored with bits 7–9, of 64 bytes 4–5 with 7–8.
