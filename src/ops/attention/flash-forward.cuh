@@ -111,7 +111,9 @@ struct FlashForward {
     clear(scores);
     addRowsTimesRows<rowTiles, columnTiles, padded>(scores, queries + threadIdx.x / 32 * warpRows * pitch, keys);
     float correction[rowTiles][2];
-    correct(softmax(scores, correction, key, masked), correction);
+    bool grew;
+    onBoolean(masked, [&](auto flag) { grew = softmax(scores, correction, key, flag.value); });
+    correct(grew, correction);
     if (problem.dropout.threshold != 0) drop(scores, key);
     addSumsTimesRows<rowTiles, columnTiles, padded>(sums, scores, values);
   }

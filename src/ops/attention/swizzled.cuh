@@ -141,20 +141,6 @@ struct LaneDecisions {
   }
 };
 
-template <bool flag>
-struct Boolean {
-  static constexpr bool value = flag;
-};
-// body(Boolean), compiled for both: a select in every score would cost as much as the softmax itself.
-template <class Body>
-__device__ __forceinline__ void onBoolean(bool flag, const Body& body) {
-  if (flag) {
-    body(Boolean<true>{});
-  } else {
-    body(Boolean<false>{});
-  }
-}
-
 // Waits for what this thread has brought, and shows it to the products of all.
 __device__ __forceinline__ void receiveTiles() {
   waitForCopies<0>();

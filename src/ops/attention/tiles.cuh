@@ -11,6 +11,25 @@ constexpr int pitchOf = padded + 8;
 // are then those of eight neighbours, which is one block of dropout's random bits.
 __device__ __forceinline__ int spread(int key) { return key / 32 * 32 + key % 8 / 2 * 8 + key % 32 / 8 * 2 + key % 2; }
 
+template <bool flag>
+struct Boolean {
+  static constexpr bool value = flag;
+};
+// body(Boolean), compiled for both: a select in every score would cost as much as the softmax itself.
+template <class Body>
+__device__ __forceinline__ void onBoolean(bool flag, const Body& body) {
+  if (flag) {
+    body(Boolean<true>{});
+  } else {
+    body(Boolean<false>{});
+  }
+}
+
+template <class Body>
+__device__ __forceinline__ void onBooleans(bool first, bool second, const Body& body) {
+  onBoolean(first, [&](auto one) { onBoolean(second, [&](auto other) { body(one, other); }); });
+}
+
 // The keys below this number are all that the queries [first, first + rows) see; none where there are no such queries.
 __device__ __forceinline__ int endOfKeys(const Attention& problem, int first, int rows) {
   const int queries = static_cast<int>(problem.queries);
