@@ -141,9 +141,10 @@ struct LaneDecisions {
   }
 };
 
-// Waits for what this thread has brought, and shows it to the products of all.
+// Waits for what this thread has brought, but for its last `pending` groups of copies, and shows it to the products of all.
+template <int pending = 0>
 __device__ __forceinline__ void receiveTiles() {
-  waitForCopies<0>();
+  waitForCopies<pending>();
   showToProducts();
   __syncthreads();
 }

@@ -92,11 +92,11 @@ __device__ __forceinline__ void warpgroupForward(const Attention& problem, const
   const int begin = firstOfKeys(problem, at, firstQuery, Queries::rows) / keyStep * keyStep;
   Keys::template bring<true>(stages, keys, begin);
   commitCopies();
-  Tile tile(problem, at, firstQuery);
-  receiveTiles();
   Keys::template bring<true>(stages + Keys::bytes, keys, begin + keyStep);
   Keys::template bring<true>(valueStages, values, begin);
   commitCopies();
+  Tile tile(problem, at, firstQuery);
+  receiveTiles<1>();
   const unsigned queryRows = Queries::alongColumns(queryTile, ownRow);
   if (begin < ownEnd) {
     tile.score(queryRows, Keys::alongColumns(stages, 0));
