@@ -1,7 +1,7 @@
 // CUDA for tests, in plain C++: g++ compiles the kernels' own `.cu` files behind this header and runs them on the CPU. One fiber
 // for each thread of a block, blocks one after another, warps of 32 that meet in shuffles. What CUDA leaves undefined is made
 // visible: dynamic shared memory holds NaN at first, asynchronous copies land as late as the waits allow, threads take turns in
-// falling order in every other block, and a barrier that some threads never reach is an error.
+// falling order in every other block, and a barrier that some threads never reach is an error. Products of warpgroups: warpgroup.h.
 #pragma once
 #define CUDA_EMULATED 1
 #include <setjmp.h>
