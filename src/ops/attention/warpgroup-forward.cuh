@@ -3,7 +3,7 @@
 // "FlashAttention-3"), so that the softmax of the one runs beside the other; dropout's draws run beside both.
 //
 // A tile of 64 × 64 at head width 64, 96, 128 is 256, 384, 512 clocks of a multiprocessor's tensor cores (2048 multiply-adds each,
-// by the data sheet). A warp issues some 330 instructions for it, counted in the machine code, in as many clocks of its scheduler,
+// by the data sheet). A warp issues some 350 instructions for it, counted in the machine code, in as many clocks of its scheduler,
 // and 370 more with dropout; 32 exponentials are 256 clocks. So at width 64 instructions set the pace, at most 75 % of the peak
 // (35 % with dropout), and products from 96 on (50 % and 65 % with dropout). Products that read A from shared memory for 64 columns
 // of B take all of its 128 bytes a clock. Blocks of two warpgroups, two to a multiprocessor, at 64 and 96; at 128 three warpgroups
