@@ -2,53 +2,26 @@
 
 import { beforeAll, describe, expect, it } from 'vitest';
 import { findCompiler } from '../src/ffi/compile.ts';
-import { type CudaDriver, openDriver } from '../src/ffi/cuda/driver.ts';
-import { type Nvrtc, openNvrtc } from '../src/ffi/cuda/nvrtc.ts';
+import { findCuda } from '../src/ffi/cuda/find.ts';
 import { Out } from '../src/ffi/cuda/status.ts';
-import { addressOf, viewMemory } from '../src/ffi/native.ts';
 import { buildCudaEmulator } from './support/cuda-emulator/library.ts';
+import { openTestDevice, type TestDevice } from './support/kernel-text.ts';
 
 const compiler = await findCompiler();
 const threads = 64;
 
 describe.skipIf(!compiler)('the software CUDA', () => {
-  let driver: CudaDriver;
-  let nvrtc: Nvrtc;
+  let device: TestDevice;
   beforeAll(async () => {
     if (!compiler) return;
-    const folder = await buildCudaEmulator(compiler);
-    driver = openDriver(`${folder}/libcuda.so.1`);
-    nvrtc = openNvrtc(`${folder}/libnvrtc.so.12`);
+    device = openTestDevice(findCuda({ MEGATRON_CUDA_LIBRARIES: await buildCudaEmulator(compiler) }));
   });
 
-  /** Runs `body` as the kernel's text with `out`, a float for each thread of one block (or more), and gives them back. */
-  function outputsOf(
+  /** What one block (or more) of a kernel leaves in a float for each thread. */
+  const outputsOf = (
     body: string,
-    options: { blocks?: number; sharedBytes?: number; flags?: string[] } = {},
-  ): number[] {
-    const { blocks = 1, sharedBytes = 0, flags = [] } = options;
-    const source = `extern "C" __global__ void test(float* out) { const int i = threadIdx.x; ${body} }\n`;
-    const cubin = nvrtc.compile(`${flags.join('\n')}\n${source}`, 'test.cu', [
-      ...['--std=c++17', `-I${new URL('../src/ops/native/cuda', import.meta.url).pathname}`],
-    ]);
-    const result = new Out();
-    driver.cuModuleLoadData(result.place, cubin);
-    const module = result.pointer;
-    driver.cuModuleGetFunction(result.place, module, 'test');
-    const kernel = result.pointer;
-    const bytes = 4 * threads * blocks;
-    driver.cuMemAlloc_v2(result.place, bytes);
-    const memory = result.pointer;
-    try {
-      const value = new BigUint64Array([memory, 0n, 0n, 0n, 0n, 0n, 0n, 0n, 0n, 0n]); // long enough not to move
-      const pointers = new BigUint64Array(10).fill(addressOf(value));
-      driver.cuLaunchKernel(kernel, blocks, 1, 1, threads, 1, 1, sharedBytes, 0n, pointers, null);
-      return [...new Float32Array(viewMemory(memory, bytes).slice(0))];
-    } finally {
-      driver.cuMemFree_v2(memory);
-      driver.cuModuleUnload(module);
-    }
-  }
+    { flags = [], ...options }: { blocks?: number; sharedBytes?: number; flags?: string[] } = {},
+  ): number[] => device.run({ body, threads, prelude: flags.join('\n'), ...options });
   const each = (value: (thread: number) => number): number[] => Array.from({ length: threads }, (_, i) => value(i));
 
   it('gives each thread its place', () => {
@@ -126,6 +99,7 @@ describe.skipIf(!compiler)('the software CUDA', () => {
 
   it('has no more memory than it says', () => {
     const result = new Out();
+    const { driver } = device;
     driver.cuMemGetInfo_v2(result.place, new Out().place);
     expect(() => driver.cuMemAlloc_v2(result.place, result.size + 1)).toThrow(/OUT_OF_MEMORY/);
   });

@@ -3,6 +3,10 @@
 import type { Counter } from './counter.ts';
 import type { Tensor } from './tensor.ts';
 
+/** Which tensor core instructions attention runs on: those of a warpgroup (compute capability 9.0 alone), or of a warp. */
+export const attentionVariants = ['wgmma', 'mma'] as const;
+export type AttentionVariant = (typeof attentionVariants)[number];
+
 /** What a plan may depend on. */
 export interface CudaDevice {
   readonly multiprocessors: number;
@@ -10,6 +14,7 @@ export interface CudaDevice {
   readonly architecture: number;
   /** Bytes of shared memory that one block may have at most. */
   readonly sharedBytesPerBlock: number;
+  readonly attention: AttentionVariant;
 }
 
 /**

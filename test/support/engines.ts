@@ -7,7 +7,7 @@ import { deviceCount, openDriver } from '../../src/ffi/cuda/driver.ts';
 import { findCuda } from '../../src/ffi/cuda/find.ts';
 import type { Engine } from '../../src/tensor/engine.ts';
 import { type CpuOptions, createCpuEngine } from '../../src/tensor/engines/cpu.ts';
-import { createCudaEngine, cudaMissing } from '../../src/tensor/engines/cuda.ts';
+import { type CudaOptions, createCudaEngine, cudaMissing } from '../../src/tensor/engines/cuda.ts';
 import { createReferenceEngine } from '../../src/tensor/engines/reference.ts';
 import { buildCudaEmulator } from './cuda-emulator/library.ts';
 
@@ -60,35 +60,52 @@ export async function emulatedCuda(): Promise<string> {
 }
 
 /** A cuda engine on the software CUDA, for a test of its own. Check `noCpuEngine` first. */
-export async function emulatedCudaEngine(): Promise<Engine> {
-  return poisoned(createCudaEngine({ libraries: findCuda({ MEGATRON_CUDA_LIBRARIES: await emulatedCuda() }) }));
+export async function emulatedCudaEngine(options: Omit<CudaOptions, 'libraries'> = {}): Promise<Engine> {
+  const libraries = findCuda({ MEGATRON_CUDA_LIBRARIES: await emulatedCuda() });
+  return poisoned(createCudaEngine({ ...options, libraries }));
 }
 
 interface EngineMaker {
   readonly label: string;
   readonly skip: string | undefined;
   readonly make: () => Promise<Engine>;
+  readonly emulated?: boolean;
 }
 
-const makers: readonly EngineMaker[] = [
+const hosts: readonly EngineMaker[] = [
   { label: 'reference', skip: undefined, make: async () => poisoned(createReferenceEngine()) },
   { label: 'cpu', skip: noCpuEngine, make: () => cpuEngine() },
-  { label: 'cuda (emulated)', skip: noCpuEngine, make: emulatedCudaEngine },
+];
+const gpus: readonly EngineMaker[] = [
+  { label: 'cuda (emulated)', skip: noCpuEngine, make: () => emulatedCudaEngine(), emulated: true },
   { label: 'the GPU', skip: noGpu, make: async () => poisoned(createCudaEngine()) },
+];
+/** Attention on a GPU by the instructions that Hopper GPUs, and so the software CUDA, do not take by themselves. */
+const otherAttention: readonly EngineMaker[] = [
+  {
+    ...{ label: 'cuda (emulated), attention by mma', skip: noCpuEngine, emulated: true },
+    make: () => emulatedCudaEngine({ attention: 'mma' }),
+  },
+  {
+    ...{ label: 'the GPU, attention by mma', skip: noGpu },
+    make: async () => poisoned(createCudaEngine({ attention: 'mma' })),
+  },
 ];
 
 /**
  * @param body registers the tests; calls the function it is given inside them to get the engine. The suite fails when
  *   tensors are still alive after its last test.
- * @param options emulated: false leaves the software CUDA out, which takes a hundred times as long as a CPU.
+ * @param options emulated: false leaves the software CUDA out, which takes a hundred times as long as a CPU; hosts: false leaves
+ *   out all but GPUs; attention: true runs the suite once more on each GPU, with the other kernels for attention.
  */
 export function describeOnEngines(
   name: string,
   body: (engine: () => Engine) => void,
-  options: { readonly emulated?: boolean } = {},
+  options: { readonly emulated?: boolean; readonly hosts?: boolean; readonly attention?: boolean } = {},
 ): void {
-  for (const { label, skip, make } of makers) {
-    if (make === emulatedCudaEngine && options.emulated === false) continue;
+  const all = [...(options.hosts === false ? [] : hosts), ...gpus, ...(options.attention ? otherAttention : [])];
+  for (const { label, skip, make, emulated } of all) {
+    if (emulated && options.emulated === false) continue;
     if (skip) {
       describe(`${name} on ${label}`, () => it.skip(skip, () => {}));
       continue;

@@ -34,8 +34,7 @@ export interface Nvrtc {
  * those of CUDA 12 do; what is loaded already is found by its name.
  */
 function loadBuiltins(nvrtc: string): void {
-  const [path] = findLibraries(/^libnvrtc-builtins\.so\.\d+\.\d+/, [dirname(nvrtc)]);
-  if (path !== undefined) keepLoaded(path);
+  for (const path of findLibraries(/^libnvrtc-builtins\.so\.\d+\.\d+/, [dirname(nvrtc)])) keepLoaded(path);
 }
 
 /** @throws EngineError where the library does not load. */

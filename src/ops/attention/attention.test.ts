@@ -109,40 +109,7 @@ describeOnEngines('attention', (engine) => {
     expectAgreesWithExact(engine(), test, { output: 5e-3, gradient: 5e-3 });
   });
 
-  // Probabilities, their gradients and the output are rounded to 16 bits on the way to the gradients, each by half a unit in
-  // the last place: errors of the largest gradient's size times a few 2⁻⁹ for bf16.
-  it.each<[string, number, number, Variant]>([
-    ['causal', 130, 64, { batch: 1, heads: 1 }],
-    ['one position', 1, 8, {}],
-    ['odd length and width', 37, 5, {}],
-    ['several tiles of odd width', 203, 33, { batch: 1, heads: 1 }],
-    ['wide', 101, 96, { causal: false, batch: 1, heads: 1 }],
-    ['documents', 130, 20, { documents: [0, 1, 40, 97, 129] }],
-    ['a document that hides whole tiles', 300, 16, { documents: [0, 210], batch: 1, heads: 1 }],
-    ['dropout', 107, 16, { dropout }],
-    ['dropout of few queries', 3, 16, { dropout }],
-    ['all at once', 203, 20, { dropout, documents: [0, 33, 100], headOffset: 5, batch: 1, heads: 3 }],
-  ])('takes activations of 16 bits: %s', (_, sequence, width, variant) => {
-    expectHalvesAgree(engine(), attentionCase(sequence, width, { magnitude: 1, ...variant }));
-  });
-
-  it('takes activations of 16 bits: scores of ±10000', () => {
-    // Δ comes from the rounded output. Where one probability is nearly 1, dP − Δ cancels down to that rounding, in sums of 16
-    // values up to 120: the gradients then hold little else, in any order of the sums.
-    const test = attentionCase(70, 16, { magnitude: 120 });
-    expectHalvesAgree(engine(), test, {}, { output: 2 ** -8, gradient: 2 ** -3 });
-  });
-
   it('adds to gradients that are there', () => expectAccumulates(engine(), attentionCase(37, 9, { dropout }), 2e-6));
-
-  it.each(halfTypes)('adds to gradients that are there in %s', (dtype) => {
-    const test = attentionCase(37, 9, { dropout });
-    const { gradients } = evaluate(engine(), test, { halves: { dtype } });
-    const added = evaluate(engine(), test, { halves: { dtype }, existing: 0.5 }).gradients;
-    const expected = gradients['qkv']?.map((gradient) => gradient + 0.5) ?? [];
-    // Two roundings, each of half a unit in the last place: 2⁻⁹ and 2⁻¹² of the number.
-    expectClose(added['qkv'] ?? [], expected, dtype === 'bf16' ? 2 ** -8 : 2 ** -11);
-  });
 
   it.each(Object.keys(goldens.cases))('gives PyTorch’s figures: %s', (name) => {
     const golden = goldens.cases[name] as Golden;
@@ -157,36 +124,6 @@ describeOnEngines('attention', (engine) => {
     };
     const expected = { output: decodeFloats(golden.output), gradients: { qkv: decodeFloats(golden.gradient) } };
     expectOutcome(evaluate(engine(), test), expected, tolerances);
-  });
-
-  it.each(types)('gives a query that sees nothing an output and gradients of 0 in %s', (dtype) => {
-    const test: OperatorCase<'qkv'> = {
-      inputs: { qkv: { shape: [1, 100, 24], key: 4 } },
-      apply: ({ qkv }, owner) => {
-        using firstKey = Tensor.from(owner, new Array<number>(100).fill(99), [1, 100], { dtype: 'i32' });
-        return attention(qkv, { heads: 2, firstKey });
-      },
-    };
-    const { output, gradients } = evaluate(engine(), test, dtype === 'f32' ? {} : { halves: { dtype } });
-    expect(output.slice(0, 99 * 8)).toEqual(new Array<number>(99 * 8).fill(0));
-    expect(output.slice(99 * 8).every((value) => value !== 0)).toBe(true);
-    expect(gradients['qkv']?.slice(0, 99 * 24)).toEqual(new Array<number>(99 * 24).fill(0));
-    expect(gradients['qkv']?.every(Number.isFinite)).toBe(true);
-  });
-
-  it.each(types)('hands NaN on to every query that sees it, and to no other head, in %s', (dtype) => {
-    const values = numbers({ shape: [1, 120, 12], key: 5 });
-    values[30 * 12] = Number.NaN; // query of head 0 at position 30
-    values[70 * 12 + 10] = Number.NaN; // value of head 1 at position 70, column 0
-    using qkv = Tensor.from(engine(), values, [1, 120, 12], { dtype });
-    using out = attention(qkv, { heads: 2 });
-    const outputs = out.toArray();
-    const wrong = (channel: number): number[] =>
-      Array.from({ length: 120 }, (_, i) => i).filter((i) => Number.isNaN(outputs[i * 4 + channel]));
-    expect([0, 1].map(wrong)).toEqual([[30], [30]]);
-    const seeing = Array.from({ length: 50 }, (_, i) => 70 + i);
-    expect(wrong(2)).toEqual(expect.arrayContaining(seeing)); // a tile may also spread it to its neighbours, as 0·NaN
-    expect(wrong(3)).toEqual([]);
   });
 
   it('drops exactly the probabilities that the counter names', () => {
@@ -262,3 +199,78 @@ describeOnEngines('attention', (engine) => {
     }
   });
 });
+
+describeOnEngines(
+  'attention in 16 bits',
+  (engine) => {
+    // Probabilities, their gradients and the output are rounded to 16 bits on the way to the gradients, each by half a unit in
+    // the last place: errors of the largest gradient's size times a few 2⁻⁹ for bf16.
+    it.each<[string, number, number, Variant]>([
+      ['causal', 130, 64, { batch: 1, heads: 1 }],
+      ['one position', 1, 8, {}],
+      ['odd length and width', 37, 5, {}],
+      ['several tiles of odd width', 203, 33, { batch: 1, heads: 1 }],
+      ['wide', 101, 96, { causal: false, batch: 1, heads: 1 }],
+      ['documents', 130, 20, { documents: [0, 1, 40, 97, 129] }],
+      ['a document that hides whole tiles', 300, 16, { documents: [0, 210], batch: 1, heads: 1 }],
+      ['dropout', 107, 16, { dropout }],
+      ['dropout of few queries', 3, 16, { dropout }],
+      ['all at once', 203, 20, { dropout, documents: [0, 33, 100], headOffset: 5, batch: 1, heads: 3 }],
+    ])('takes activations of 16 bits: %s', (_, sequence, width, variant) => {
+      expectHalvesAgree(engine(), attentionCase(sequence, width, { magnitude: 1, ...variant }));
+    });
+
+    it('takes activations of 16 bits: scores of ±10000', () => {
+      // Δ comes from the rounded output. Where one probability is nearly 1, dP − Δ cancels down to that rounding, in sums of 16
+      // values up to 120: the gradients then hold little else, in any order of the sums.
+      const test = attentionCase(70, 16, { magnitude: 120 });
+      expectHalvesAgree(engine(), test, {}, { output: 2 ** -8, gradient: 2 ** -3 });
+    });
+
+    it.each(halfTypes)('adds to gradients that are there in %s', (dtype) => {
+      const test = attentionCase(37, 9, { dropout });
+      const { gradients } = evaluate(engine(), test, { halves: { dtype } });
+      const added = evaluate(engine(), test, { halves: { dtype }, existing: 0.5 }).gradients;
+      const expected = gradients['qkv']?.map((gradient) => gradient + 0.5) ?? [];
+      // Two roundings, each of half a unit in the last place: 2⁻⁹ and 2⁻¹² of the number.
+      expectClose(added['qkv'] ?? [], expected, dtype === 'bf16' ? 2 ** -8 : 2 ** -11);
+    });
+  },
+  { attention: true },
+);
+
+describeOnEngines(
+  'attention to nothing and to NaN',
+  (engine) => {
+    it.each(types)('gives a query that sees nothing an output and gradients of 0 in %s', (dtype) => {
+      const test: OperatorCase<'qkv'> = {
+        inputs: { qkv: { shape: [1, 100, 24], key: 4 } },
+        apply: ({ qkv }, owner) => {
+          using firstKey = Tensor.from(owner, new Array<number>(100).fill(99), [1, 100], { dtype: 'i32' });
+          return attention(qkv, { heads: 2, firstKey });
+        },
+      };
+      const { output, gradients } = evaluate(engine(), test, dtype === 'f32' ? {} : { halves: { dtype } });
+      expect(output.slice(0, 99 * 8)).toEqual(new Array<number>(99 * 8).fill(0));
+      expect(output.slice(99 * 8).every((value) => value !== 0)).toBe(true);
+      expect(gradients['qkv']?.slice(0, 99 * 24)).toEqual(new Array<number>(99 * 24).fill(0));
+      expect(gradients['qkv']?.every(Number.isFinite)).toBe(true);
+    });
+
+    it.each(types)('hands NaN on to every query that sees it, and to no other head, in %s', (dtype) => {
+      const values = numbers({ shape: [1, 120, 12], key: 5 });
+      values[30 * 12] = Number.NaN; // query of head 0 at position 30
+      values[70 * 12 + 10] = Number.NaN; // value of head 1 at position 70, column 0
+      using qkv = Tensor.from(engine(), values, [1, 120, 12], { dtype });
+      using out = attention(qkv, { heads: 2 });
+      const outputs = out.toArray();
+      const wrong = (channel: number): number[] =>
+        Array.from({ length: 120 }, (_, i) => i).filter((i) => Number.isNaN(outputs[i * 4 + channel]));
+      expect([0, 1].map(wrong)).toEqual([[30], [30]]);
+      const seeing = Array.from({ length: 50 }, (_, i) => 70 + i);
+      expect(wrong(2)).toEqual(expect.arrayContaining(seeing)); // a tile may also spread it to its neighbours, as 0·NaN
+      expect(wrong(3)).toEqual([]);
+    });
+  },
+  { attention: true },
+);

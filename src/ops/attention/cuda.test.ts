@@ -1,18 +1,20 @@
 /** What attention on a GPU adds to attention.test.ts: which kernels a problem gets, and tiles of every width. */
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { emulatedCudaEngine, exactEngine, noCpuEngine } from '../../../test/support/engines.ts';
+import { describe, expect, it } from 'vitest';
+import { describeOnEngines, exactEngine } from '../../../test/support/engines.ts';
 import { evaluate, expectHalvesAgree, type OperatorCase } from '../../../test/support/operator.ts';
 import { EngineError } from '../../base/errors.ts';
 import { type DType, halfTypes } from '../../tensor/dtype.ts';
-import type { Engine } from '../../tensor/engine.ts';
 import type { CudaDevice, CudaStep } from '../../tensor/launch.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { attentionBackwardPlan, attentionForwardPlan } from './cuda.ts';
 import { attention } from './op.ts';
 import { argumentsOf } from './problem.ts';
 
-const hopper: CudaDevice = { multiprocessors: 132, architecture: 90, sharedBytesPerBlock: 227 * 1024 };
+const hopper: CudaDevice = {
+  ...{ multiprocessors: 132, architecture: 90, sharedBytesPerBlock: 227 * 1024, attention: 'wgmma' },
+};
+const byWarps: CudaDevice = { ...hopper, attention: 'mma' };
 
 interface Sizes {
   readonly width: number;
@@ -50,11 +52,24 @@ describe('the plan of attention on a GPU', () => {
     [97, 128],
     [128, 128],
   ])('16-bit heads of %i channels go through tiles of %i', (width, padded) => {
-    expect(launchesOf({ width, queries: 1000 })).toEqual([
+    expect(launchesOf({ width, queries: 1000 }, byWarps)).toEqual([
       `attention_forward_${padded} 8×15`,
       expect.stringMatching(/^attention_delta /),
       `attention_query_gradient_${padded} 8×15`,
       `attention_key_gradients_${padded} 16×15`,
+    ]);
+  });
+
+  it.each([
+    [8, 64, [8, 8, 6]],
+    [80, 96, [8, 6, 8]],
+    [128, 128, [6, 6, 8]],
+  ])('on Hopper 16-bit heads of %i channels go through tiles of %i of warpgroups', (width, padded, blocks) => {
+    expect(launchesOf({ width, queries: 1000 })).toEqual([
+      `attention_forward_wgmma_${padded} ${blocks[0]}×15`,
+      expect.stringMatching(/^attention_delta /),
+      `attention_query_gradient_wgmma_${padded} ${blocks[1]}×15`,
+      `attention_key_gradients_wgmma_${padded} ${blocks[2]}×15`,
     ]);
   });
 
@@ -68,7 +83,7 @@ describe('the plan of attention on a GPU', () => {
     ['float32', { width: 64, dtype: 'f32' }, hopper],
     ['single queries', { width: 64, queries: 1 }, hopper],
     ['wide heads', { width: 160 }, hopper],
-    ['a GPU without tensor cores for them', { width: 64 }, { ...hopper, architecture: 75 }],
+    ['a GPU without tensor cores for them', { width: 64 }, { ...byWarps, architecture: 75 }],
     ['a GPU with little shared memory', { width: 128 }, { ...hopper, sharedBytesPerBlock: 99 * 1024 }],
   ])('%s go through the plain kernels', (_, sizes, device) => {
     expect(launchesOf(sizes, device)).toEqual(plain(sizes.queries ?? 1024));
@@ -84,27 +99,28 @@ const fused = (sequence: number, width: number, options: object): OperatorCase<'
   apply: ({ qkv }) => attention(qkv, { heads: 2, ...options }),
 });
 
-describe.skipIf(noCpuEngine)('attention on the software CUDA', () => {
-  let engine: Engine;
-  beforeAll(async () => {
-    engine = await emulatedCudaEngine();
-  });
-  afterAll(() => engine[Symbol.dispose]());
+describeOnEngines(
+  'attention in tiles',
+  (engine) => {
+    const dropout = { probability: 0.2, seed: 5, site: 3, firstSample: 9 };
+    // 139 queries are two blocks of 128 and three of 64 keys, the last of each almost empty; 400 several tiles for each.
+    it.each([
+      ['64', 139, 64, {}],
+      ['96 with dropout', 139, 96, { dropout }],
+      ['128 with dropout', 139, 128, { dropout }],
+      ['128, not causal', 139, 128, { causal: false }],
+      ['100 of 128, where rows are no multiple of 16 bytes', 139, 100, { dropout }],
+      ['64 of many tiles', 400, 64, { dropout }],
+      ['88 of many tiles', 400, 88, {}],
+      ['128 of many tiles', 400, 128, {}],
+    ])('agrees with float64 at head width %s', (_, sequence, width, options) => {
+      expectHalvesAgree(engine(), fused(sequence, width, options));
+    });
 
-  const dropout = { probability: 0.2, seed: 5, site: 3, firstSample: 9 };
-  // 139 queries are two blocks of 128 and three of 64 keys, the last of each almost empty.
-  it.each([
-    ['64', 64, {}],
-    ['96 with dropout', 96, { dropout }],
-    ['128 with dropout', 128, { dropout }],
-    ['128, not causal', 128, { causal: false }],
-    ['100 of 128, where rows are no multiple of 16 bytes', 100, { dropout }],
-  ])('agrees with float64 at head width %s', (_, width, options) => {
-    expectHalvesAgree(engine, fused(139, width, options));
-  });
-
-  it.each(halfTypes)('gives the same bits on every run in %s', (dtype) => {
-    const test = fused(139, 64, { dropout });
-    expect(evaluate(engine, test, { halves: { dtype } })).toEqual(evaluate(engine, test, { halves: { dtype } }));
-  });
-});
+    it.each(halfTypes)('gives the same bits on every run in %s', (dtype) => {
+      const test = fused(139, 64, { dropout });
+      expect(evaluate(engine(), test, { halves: { dtype } })).toEqual(evaluate(engine(), test, { halves: { dtype } }));
+    });
+  },
+  { hosts: false, attention: true },
+);

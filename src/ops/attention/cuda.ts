@@ -2,55 +2,77 @@
 
 import { EngineError } from '../../base/errors.ts';
 import { isHalf } from '../../tensor/dtype.ts';
-import type { CudaArgument, CudaDevice, CudaLaunch, CudaStep } from '../../tensor/launch.ts';
+import type { AttentionVariant, CudaArgument, CudaDevice, CudaLaunch, CudaStep } from '../../tensor/launch.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { i64, scratch } from '../native/cuda/plan.ts';
 import { type AttentionProblem, type ProblemArguments, problemOf, problemParameters } from './problem.ts';
 
-/** Four warps, in every kernel here. */
+/** Four warps, in every kernel of cuda.cu. */
 const block = 128;
 /** The widest head that the plain kernels take: 32 · plainColumns of plain.cuh. */
 const widestPlain = 256;
-
-/**
- * Widths that heads are padded to by flash attention; how many keys its forward pass takes at once, and how many queries the
- * gradients of keys and values. The same numbers stand in cuda.cu.
- */
-const flashWidths = [
-  { padded: 64, keyStep: 64, queryStep: 64 },
-  { padded: 96, keyStep: 64, queryStep: 64 },
-  { padded: 128, keyStep: 32, queryStep: 32 },
-] as const;
-/** Queries of a block, 32 for each warp; keys of one that makes their gradients. */
-const queryRows = 128;
-const keyRows = 64;
-/** Keys at once in the gradient of queries. */
-const gradientKeyStep = 32;
 /** With fewer queries most of a tile would be padding. */
 const fewestQueries = 16;
 
-/** Bytes of `rows` rows in shared memory; see `pitchOf` of tiles.cuh. */
-const tileBytes = (rows: number, padded: number): number => 2 * rows * (padded + 8);
+/** How a pass is launched: the rows that a block makes results for (queries, or keys), its threads and shared memory. */
+interface Tiling {
+  readonly rows: number;
+  readonly threads: number;
+  readonly sharedBytes: number;
+}
+/** Kernels for heads of up to `padded` channels, whose names end in `suffix`. */
+interface FlashTiles {
+  readonly padded: number;
+  readonly suffix: string;
+  readonly forward: Tiling;
+  readonly queryGradient: Tiling;
+  readonly keyGradients: Tiling;
+}
 
-/**
- * Bytes of shared memory of the three kernels: fixed tiles, and two stages of two tiles that come and go; for the gradients of
- * keys and values also probabilities and their gradients.
- */
-function sharedBytesOf({ padded, keyStep, queryStep }: (typeof flashWidths)[number]) {
+/** Those of flash-*.cuh: 32 queries for each warp; `keyStep` keys of the forward pass, `queryStep` queries of keys' gradients at once. */
+function warpTiles(padded: number, keyStep: number, queryStep: number): FlashTiles {
+  const [queryRows, keyRows, gradientKeyStep] = [128, 64, 32];
+  /** See `pitchOf` of tiles.cuh. */
+  const bytes = (rows: number, columns = padded): number => 2 * rows * (columns + 8);
   return {
-    forward: tileBytes(queryRows + 4 * keyStep, padded),
-    queryGradient: tileBytes(2 * queryRows + 4 * gradientKeyStep, padded),
-    keyGradients: tileBytes(2 * keyRows + 4 * queryStep, padded) + tileBytes(2 * keyRows, queryStep),
+    ...{ padded, suffix: `${padded}` },
+    // fixed tiles, and two stages of two tiles that come and go; for keys also probabilities and their gradients
+    forward: { rows: queryRows, threads: block, sharedBytes: bytes(queryRows + 4 * keyStep) },
+    queryGradient: { rows: queryRows, threads: block, sharedBytes: bytes(2 * queryRows + 4 * gradientKeyStep) },
+    keyGradients: {
+      ...{ rows: keyRows, threads: block },
+      sharedBytes: bytes(2 * keyRows + 4 * queryStep) + bytes(2 * keyRows, queryStep),
+    },
   };
 }
+
+/** Those of warpgroup-*.cuh: 64 rows for each warpgroup of a pass, and 64 partners at once. */
+function warpgroupTiles(padded: number, forward: number, queryGradient: number, keyGradients: number): FlashTiles {
+  const tiling = (warpgroups: number, fixedTiles: number): Tiling => ({
+    ...{ rows: 64 * warpgroups, threads: 128 * warpgroups },
+    // two stages of two tiles; and what the first tile's alignment takes
+    sharedBytes: 2 * padded * 64 * (fixedTiles * warpgroups + 4) + tileAlignment,
+  });
+  return {
+    ...{ padded, suffix: `wgmma_${padded}` },
+    ...{ forward: tiling(forward, 1), queryGradient: tiling(queryGradient, 2), keyGradients: tiling(keyGradients, 2) },
+  };
+}
+const tileAlignment = 1024;
+
+/** The same numbers stand in cuda.cu and wgmma.cu. */
+const flashTiles: Readonly<Record<AttentionVariant, readonly FlashTiles[]>> = {
+  mma: [warpTiles(64, 64, 64), warpTiles(96, 64, 64), warpTiles(128, 32, 32)],
+  wgmma: [warpgroupTiles(64, 2, 2, 3), warpgroupTiles(96, 2, 3, 2), warpgroupTiles(128, 3, 3, 2)],
+};
 
 /** The tiles for a problem; undefined where the plain kernels must do. */
 function flashTilesOf(device: CudaDevice, { dtype }: Tensor, { width, queries }: AttentionProblem) {
   if (!isHalf(dtype) || device.architecture < 80 || queries < fewestQueries) return undefined;
-  const tiles = flashWidths.find(({ padded }) => width <= padded);
+  const tiles = flashTiles[device.attention].find(({ padded }) => width <= padded);
   if (!tiles) return undefined;
-  const sharedBytes = sharedBytesOf(tiles);
-  return Math.max(...Object.values(sharedBytes)) <= device.sharedBytesPerBlock ? { ...tiles, sharedBytes } : undefined;
+  const most = Math.max(...[tiles.forward, tiles.queryGradient, tiles.keyGradients].map((each) => each.sharedBytes));
+  return most <= device.sharedBytesPerBlock ? tiles : undefined;
 }
 
 const argumentsFor = (problem: ProblemArguments): CudaArgument[] =>
@@ -66,6 +88,12 @@ function checkWidth({ width }: AttentionProblem): void {
   throw new EngineError(`attention on a GPU takes heads of at most ${widestPlain} channels, got ${width}`, {
     remedy: 'Use more attention heads.',
   });
+}
+
+/** A block for every `rows` of `count` queries or keys of each sample's heads. */
+function launchOf(name: string, suffix: string, { rows, threads, sharedBytes }: Tiling, count: number, all: number) {
+  const grid = [Math.ceil(count / rows), all] as const;
+  return { function: `${name}_${suffix}`, grid, block: threads, sharedBytes };
 }
 
 export function attentionForwardPlan(
@@ -86,12 +114,7 @@ export function attentionForwardPlan(
     checkWidth(sizes);
     return [{ ...common, function: 'attention_forward_plain', grid: [queries, batch * heads] }];
   }
-  return [
-    {
-      ...{ ...common, function: `attention_forward_${flash.padded}`, sharedBytes: flash.sharedBytes.forward },
-      grid: [Math.ceil(queries / queryRows), batch * heads],
-    },
-  ];
+  return [{ ...common, ...launchOf('attention_forward', flash.suffix, flash.forward, queries, batch * heads) }];
 }
 
 export function attentionBackwardPlan(
@@ -130,16 +153,10 @@ export function attentionBackwardPlan(
       { ...forKeys, function: 'attention_key_gradients_plain', grid: [keys, all] },
     ];
   }
-  const { padded, sharedBytes } = flash;
+  const { suffix, queryGradient, keyGradients } = flash;
   return [
     delta,
-    {
-      ...{ ...forQueries, function: `attention_query_gradient_${padded}`, sharedBytes: sharedBytes.queryGradient },
-      grid: [Math.ceil(queries / queryRows), all],
-    },
-    {
-      ...{ ...forKeys, function: `attention_key_gradients_${padded}`, sharedBytes: sharedBytes.keyGradients },
-      grid: [Math.ceil(keys / keyRows), all],
-    },
+    { ...forQueries, ...launchOf('attention_query_gradient', suffix, queryGradient, queries, all) },
+    { ...forKeys, ...launchOf('attention_key_gradients', suffix, keyGradients, keys, all) },
   ];
 }

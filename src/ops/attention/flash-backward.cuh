@@ -52,7 +52,7 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
   bring(begin, 0);
   // Of each query: logSumExp, Δ. Here and not in registers, which are what there is least of.
   __shared__ float statistics[2][rows];
-  for (int row = threadIdx.x; row < rows; row += flashThreads) {
+  for (int row = threadIdx.x; row < rows; row += blockDim.x) {
     statistics[0][row] = logSumOf(problem, data, at, firstQuery + row);
     statistics[1][row] = deltaOf(problem, data, at, firstQuery + row);
   }
@@ -71,34 +71,33 @@ __device__ __forceinline__ void flashQueryGradient(const Attention& problem, con
     clear(gradients);
     addRowsTimesRows<rowTiles, columnTiles, padded>(scores, queryTile + warpQuery * pitch, keyTile);
     addRowsTimesRows<rowTiles, columnTiles, padded>(gradients, upstreamTile + warpQuery * pitch, keyTile + valuesAt);
-    const bool masked = problem.firstKey != nullptr || key + keyStep > problem.endVisible(firstQuery);
+    const bool hides = problem.firstKey != nullptr || key + keyStep > problem.endVisible(firstQuery);
+    onBooleans(hides, problem.dropout.threshold != 0, [&](auto masked, auto dropping) {
 #pragma unroll
-    for (int i = 0; i < rowTiles; ++i)
+      for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int own = warpQuery + 16 * i + 8 * half + threadIdx.x % 32 / 4, row = firstQuery + own;
-        const float logSum = statistics[0][own], delta = statistics[1][own];
-        int firstKey = 0, endKey = 0;
-        if (masked) {
-          firstKey = problem.firstVisible(at.batch, row);
-          endKey = problem.endVisible(row);
-        }
+        for (int half = 0; half < 2; ++half) {
+          const int own = warpQuery + 16 * i + 8 * half + threadIdx.x % 32 / 4, row = firstQuery + own;
+          const float logSum = statistics[0][own], delta = statistics[1][own];
+          const int firstKey = masked.value ? problem.firstVisible(at.batch, row) : 0;
+          const int endKey = masked.value ? problem.endVisible(row) : 0;
 #pragma unroll
-        for (int group = 0; group < columnTiles / 4; ++group) {
-          const int ownKey = key + 32 * group + threadIdx.x % 4 * 8;  // eight keys from here on are this lane's; see `spread`
-          Philox draws = {};
-          if (problem.dropout.threshold != 0) draws = problem.draws(at.batch, at.head, row, ownKey);
+          for (int group = 0; group < columnTiles / 4; ++group) {
+            const int ownKey = key + 32 * group + threadIdx.x % 4 * 8;  // eight keys from here on are this lane's; see `spread`
+            Philox draws;
+            if (dropping.value) draws = problem.draws(at.batch, at.head, row, ownKey);
 #pragma unroll
-          for (int e = 0; e < 8; ++e) {
-            const float score = scores[i][4 * group + e / 2][2 * half + e % 2];
-            float& gradient = gradients[i][4 * group + e / 2][2 * half + e % 2];
-            float probability = exp2Fast(score * scale - logSum);
-            if (masked && (ownKey + e < firstKey || ownKey + e >= endKey)) probability = 0.0f;
-            const float share = kept(problem.dropout, draws, e) ? problem.dropout.scale : 0.0f;
-            gradient = probability * (share * gradient - delta);
+            for (int e = 0; e < 8; ++e) {
+              const float score = scores[i][4 * group + e / 2][2 * half + e % 2];
+              float& gradient = gradients[i][4 * group + e / 2][2 * half + e % 2];
+              float probability = exp2Fast(score * scale - logSum);
+              if (masked.value && (ownKey + e < firstKey || ownKey + e >= endKey)) probability = 0.0f;
+              if (dropping.value) gradient *= kept(problem.dropout, draws, e) ? problem.dropout.scale : 0.0f;
+              gradient = probability * (gradient - delta);
+            }
           }
         }
-      }
+    });
     addSumsTimesRows<rowTiles, columnTiles, padded>(sums, gradients, keyTile);
   }
   waitForCopies<0>();
@@ -205,28 +204,30 @@ __device__ __forceinline__ void flashKeyGradients(const Attention& problem, cons
     clear(gradients);
     addRowsTimesRows<2, queryTiles, padded>(scores, keyTile + warpKey * pitch, queryTile + warpQuery * pitch);
     addRowsTimesRows<2, queryTiles, padded>(gradients, valueTile + warpKey * pitch, queryTile + upstreamAt + warpQuery * pitch);
-    const bool masked = problem.firstKey != nullptr || query < allSee;
     Decisions<queryTiles> decisions;
     if (problem.dropout.threshold != 0) decisions.make(problem, at, query + warpQuery, firstKey + warpKey);
+    const bool hides = problem.firstKey != nullptr || query < allSee;
+    onBooleans(hides, problem.dropout.threshold != 0, [&](auto masked, auto dropping) {
 #pragma unroll
-    for (int n = 0; n < queryTiles; ++n)
+      for (int n = 0; n < queryTiles; ++n)
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int column = warpQuery + 8 * n + 2 * t + e;
-        const float logSum = statistics[stage][0][column], delta = statistics[stage][1][column];
-        unsigned word = ~0u;
-        if (problem.dropout.threshold != 0) word = decisions.of(n, e);
+        for (int e = 0; e < 2; ++e) {
+          const int column = warpQuery + 8 * n + 2 * t + e;
+          const float logSum = statistics[stage][0][column], delta = statistics[stage][1][column];
+          unsigned word = 0;
+          if (dropping.value) word = decisions.of(n, e);
 #pragma unroll
-        for (int block = 0; block < 4; ++block) {  // key g of eight
-          float &score = scores[block / 2][n][block % 2 * 2 + e], &gradient = gradients[block / 2][n][block % 2 * 2 + e];
-          const int key = firstKey + warpKey + 8 * block + g;
-          float probability = exp2Fast(score * scale - logSum);
-          if (masked && (key < firstKeys[stage][column] || key >= problem.endVisible(query + column))) probability = 0.0f;
-          const float share = word >> (8 * block + g) & 1u ? problem.dropout.scale : 0.0f;
-          gradient = probability * (share * gradient - delta);
-          score = probability * share;
+          for (int block = 0; block < 4; ++block) {  // key g of eight
+            float &score = scores[block / 2][n][block % 2 * 2 + e], &gradient = gradients[block / 2][n][block % 2 * 2 + e];
+            const int key = firstKey + warpKey + 8 * block + g;
+            float probability = exp2Fast(score * scale - logSum);
+            if (masked.value && (key < firstKeys[stage][column] || key >= problem.endVisible(query + column))) probability = 0.0f;
+            const float share = dropping.value ? (word >> (8 * block + g) & 1u ? problem.dropout.scale : 0.0f) : 1.0f;
+            gradient = probability * (share * gradient - delta);
+            score = probability * share;
+          }
         }
-      }
+    });
     const auto one = [](int, int) { return 1.0f; };
     putSums<pairPitch>(probabilityTile + warpKey * pairPitch + warpQuery, scores, one);
     putSums<pairPitch>(gradientTile + warpKey * pairPitch + warpQuery, gradients, one);

@@ -39,11 +39,11 @@ struct FlashForward {
   // The key of number `n`, `e` (0, 1: query g; 2, 3: query g + 8) of this lane's scores; see `spread`.
   static __device__ __forceinline__ int keyOf(int n, int e) { return n / 4 * 32 + threadIdx.x % 4 * 8 + n % 4 * 2 + e % 2; }
 
-  // Scores become 2^(score − maximum), 0 where hidden; the sums so far follow a maximum that grew.
-  __device__ __forceinline__ void softmax(float (&scores)[rowTiles][columnTiles][4], int key, bool masked) {
+  // Scores become 2^(score − maximum), 0 where hidden. Whether a maximum grew: the sums so far must then be corrected.
+  __device__ __forceinline__ bool softmax(float (&scores)[rowTiles][columnTiles][4], float (&correction)[rowTiles][2], int key,
+                                          bool masked) {
     const float scale = problem.scale * log2e;
     bool grew = false;
-    float correction[rowTiles][2];
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
@@ -77,7 +77,12 @@ struct FlashForward {
           }
         totals[i][half] = totals[i][half] * correction[i][half] + total;
       }
-    if (!__any_sync(0xffffffffu, grew)) return;  // rare after the first keys
+    return __any_sync(0xffffffffu, grew);
+  }
+
+  // The sums so far follow a maximum that grew, which is rare after the first keys.
+  __device__ __forceinline__ void correct(bool grew, const float (&correction)[rowTiles][2]) {
+    if (!grew) return;
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
@@ -105,14 +110,16 @@ struct FlashForward {
     float scores[rowTiles][columnTiles][4];
     clear(scores);
     addRowsTimesRows<rowTiles, columnTiles, padded>(scores, queries + threadIdx.x / 32 * warpRows * pitch, keys);
-    softmax(scores, key, masked);
+    float correction[rowTiles][2];
+    bool grew;
+    onBoolean(masked, [&](auto flag) { grew = softmax(scores, correction, key, flag.value); });
+    correct(grew, correction);
     if (problem.dropout.threshold != 0) drop(scores, key);
     addSumsTimesRows<rowTiles, columnTiles, padded>(sums, scores, values);
   }
 
-  // `tile`: the block's tile of queries, of which each warp reads its own rows alone, so that it may put its results there.
-  __device__ __forceinline__ void finish(Value* tile, int firstQuery, Value* out, float* logSumExp) {
-    float factor[rowTiles][2];
+  // Writes logSumExp, and gives what makes a query's sums its output.
+  __device__ __forceinline__ void close(float (&factor)[rowTiles][2], float* logSumExp) const {
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i)
 #pragma unroll
@@ -125,13 +132,22 @@ struct FlashForward {
         if (threadIdx.x % 4 == 0 && row < problem.queries)
           logSumExp[problem.statisticAt(at.batch, at.head, row)] = maxima[i][half] / log2e + logf(total);
       }
+  }
+
+  __device__ __forceinline__ OutputRows outputRows(Value* out) const {
+    return {out + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width, static_cast<int>(problem.queries),
+            static_cast<int>(problem.width)};
+  }
+
+  // `tile`: the block's tile of queries, of which each warp reads its own rows alone, so that it may put its results there.
+  __device__ __forceinline__ void finish(Value* tile, int firstQuery, Value* out, float* logSumExp) {
+    float factor[rowTiles][2];
+    close(factor, logSumExp);
     Value* own = tile + threadIdx.x / 32 * warpRows * pitch;
     __syncwarp();
     putSums<pitch>(own, sums, [&](int i, int half) { return factor[i][half]; });
     __syncwarp();
-    const OutputRows rowsOut = {out + problem.outputAt(at.batch, at.head, 0), problem.heads * problem.width,
-                                static_cast<int>(problem.queries), static_cast<int>(problem.width)};
-    rowsOut.template write<warpRows, padded>(own, firstQuery + threadIdx.x / 32 * warpRows, false);
+    outputRows(out).template write<warpRows, padded>(own, firstQuery + threadIdx.x / 32 * warpRows, false);
   }
 };
 

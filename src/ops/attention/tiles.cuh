@@ -4,14 +4,31 @@
 #include "../native/cuda/tensor-cores.cuh"
 #include "problem.cuh"
 
-constexpr int flashThreads = 128;  // four warps
-
 template <int padded>
 constexpr int pitchOf = padded + 8;
 
 // Where key `key` of a group of 32 stands in its tile: a lane's eight scores of one query (columns 2t and 2t + 1 of four operands)
 // are then those of eight neighbours, which is one block of dropout's random bits.
 __device__ __forceinline__ int spread(int key) { return key / 32 * 32 + key % 8 / 2 * 8 + key % 32 / 8 * 2 + key % 2; }
+
+template <bool flag>
+struct Boolean {
+  static constexpr bool value = flag;
+};
+// body(Boolean), compiled for both: a select in every score would cost as much as the softmax itself.
+template <class Body>
+__device__ __forceinline__ void onBoolean(bool flag, const Body& body) {
+  if (flag) {
+    body(Boolean<true>{});
+  } else {
+    body(Boolean<false>{});
+  }
+}
+
+template <class Body>
+__device__ __forceinline__ void onBooleans(bool first, bool second, const Body& body) {
+  onBoolean(first, [&](auto one) { onBoolean(second, [&](auto other) { body(one, other); }); });
+}
 
 // The keys below this number are all that the queries [first, first + rows) see; none where there are no such queries.
 __device__ __forceinline__ int endOfKeys(const Attention& problem, int first, int rows) {
@@ -30,7 +47,7 @@ struct Greater {
 __device__ __forceinline__ int firstOfKeys(const Attention& problem, Place at, int first, int rows) {
   if (problem.firstKey == nullptr) return 0;
   int least = static_cast<int>(problem.keys);
-  for (int i = first + threadIdx.x; i < min(static_cast<int>(problem.queries), first + rows); i += flashThreads)
+  for (int i = first + threadIdx.x; i < min(static_cast<int>(problem.queries), first + rows); i += blockDim.x)
     least = min(least, problem.firstVisible(at.batch, i));
   return acrossBlock(least, Smaller{}, static_cast<int>(problem.keys));
 }
@@ -40,7 +57,7 @@ __device__ __forceinline__ int endOfQueries(const Attention& problem, Place at, 
   const int queries = static_cast<int>(problem.queries);
   if (problem.firstKey == nullptr) return queries;
   int most = first;
-  for (int i = first + threadIdx.x; i < queries; i += flashThreads)
+  for (int i = first + threadIdx.x; i < queries; i += blockDim.x)
     if (problem.firstVisible(at.batch, i) < end) most = i + 1;
   return acrossBlock(most, Greater{}, first);
 }
@@ -92,12 +109,18 @@ struct OutputRows {
 
   template <int rows, int padded>
   __device__ __forceinline__ void write(const Value* tile, int begin, bool accumulate) const {
+    writeFrom<rows, padded>([&](int row, int column) { return tile + row * pitchOf<padded> + column; }, begin, accumulate);
+  }
+
+  // place(row, column): where the tile has eight numbers from that column on.
+  template <int rows, int padded, class Place>
+  __device__ __forceinline__ void writeFrom(const Place& place, int begin, bool accumulate) const {
     constexpr int groups = padded / 8;
     const bool packed = aligned(first) && (stride | width) % 8 == 0;
     for (int index = threadIdx.x % 32; index < rows * groups; index += 32) {
       const int row = index / groups, column = index % groups * 8;
       if (begin + row >= count || column >= width) continue;
-      const Value* from = tile + row * pitchOf<padded> + column;
+      const Value* from = place(row, column);
       Value* to = first + (begin + row) * stride + column;
       if (packed) {
         Floats<8> value = load<8>(from);

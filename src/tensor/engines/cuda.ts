@@ -14,6 +14,7 @@ import { type CudaLibraryName, type CudaLibraryPaths, cudaLibraries, findCuda } 
 import { Out } from '../../ffi/cuda/status.ts';
 import { CachingAllocator } from '../allocator.ts';
 import { type Backend, Engine } from '../engine.ts';
+import { type AttentionVariant, attentionVariants } from '../launch.ts';
 import { createCapture } from './cuda/capture.ts';
 import { createFunctionLoader } from './cuda/functions.ts';
 import { createLauncher } from './cuda/launcher.ts';
@@ -31,6 +32,11 @@ export interface CudaOptions {
   readonly measureProducts?: boolean;
   /** Whether steps may be captured as CUDA graphs; where not given unless `MEGATRON_CUDA_GRAPHS` is 0. */
   readonly captures?: boolean;
+  /**
+   * Instructions that attention runs on. Where not given `MEGATRON_CUDA_ATTENTION`, else wgmma on compute capability 9.0 and mma
+   * elsewhere.
+   */
+  readonly attention?: AttentionVariant;
   /** What `findCuda` finds, where not given. */
   readonly libraries?: CudaLibraryPaths;
   /** Where notices go: a first compilation, say. */
@@ -65,6 +71,22 @@ function chosenGpu(given: number | undefined, count: number): number {
   throw new UsageError(`there is no GPU ${given ?? text}: this process sees ${count}, counted from 0`);
 }
 
+/** Which kernels attention runs by. @throws UsageError for a name that is unknown, or wgmma where there is none. */
+export function chosenAttention(given: AttentionVariant | undefined, architecture: number): AttentionVariant {
+  const text = given ?? (process.env['MEGATRON_CUDA_ATTENTION'] || (architecture === 90 ? 'wgmma' : 'mma'));
+  const variant = attentionVariants.find((name) => name === text);
+  if (!variant) {
+    throw new UsageError(`MEGATRON_CUDA_ATTENTION is ${attentionVariants.join(' or ')}, got ${text}`);
+  }
+  if (variant === 'wgmma' && architecture !== 90) {
+    const capability = (architecture / 10).toFixed(1);
+    throw new UsageError(`attention by wgmma needs a GPU of compute capability 9.0, this one has ${capability}`, {
+      remedy: 'Leave MEGATRON_CUDA_ATTENTION unset, or set it to mma.',
+    });
+  }
+  return variant;
+}
+
 /** @throws EngineError where a library or a GPU is missing. Kernels are compiled when they are first used. */
 export function createCudaEngine(options: CudaOptions = {}): Engine {
   const found = options.libraries ?? findCuda();
@@ -73,7 +95,8 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
   const out = new Out();
   driver.cuDeviceGet(out.place, chosenGpu(options.gpu, deviceCount(driver)));
   const device = out.int;
-  const description = describeDevice(driver, device);
+  const properties = describeDevice(driver, device);
+  const description = { ...properties, attention: chosenAttention(options.attention, properties.architecture) };
   // never released: the context would be torn down with its last engine, and libraries keep state in it until the process ends
   driver.cuDevicePrimaryCtxRetain(out.place, device);
   driver.cuCtxSetCurrent(out.pointer); // of this thread, which is the only one that uses this engine

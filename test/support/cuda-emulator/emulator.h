@@ -1,7 +1,7 @@
 // CUDA for tests, in plain C++: g++ compiles the kernels' own `.cu` files behind this header and runs them on the CPU. One fiber
 // for each thread of a block, blocks one after another, warps of 32 that meet in shuffles. What CUDA leaves undefined is made
 // visible: dynamic shared memory holds NaN at first, asynchronous copies land as late as the waits allow, threads take turns in
-// falling order in every other block, and a barrier that some threads never reach is an error.
+// falling order in every other block, and a barrier that some threads never reach is an error. Products of warpgroups: warpgroup.h.
 #pragma once
 #define CUDA_EMULATED 1
 #include <setjmp.h>
@@ -41,7 +41,7 @@ namespace emulator {
 constexpr int warpSize = 32, slotBytes = 64;
 constexpr size_t stackBytes = 256 << 10;
 
-enum class State { ready, atWarp, atBlock, done };
+enum class State { ready, atWarp, atGroup, atBlock, done };  // atGroup: of four warps
 
 struct Copy {
   void* to;
@@ -59,6 +59,7 @@ struct Fiber {
   unsigned index = 0, turn = 0;
   std::vector<Copy> copies;
   int group = 0;  // of the asynchronous copies to come
+  std::vector<Copy> written;  // that products of warpgroups do not see yet
 };
 
 // What a lane shows its warp; two sets, since a lane may come to its next shuffle while others still read of this one.
@@ -114,6 +115,8 @@ inline bool release(unsigned begin, unsigned end, State state) {
   return any;
 }
 
+void resetWarpgroups();
+
 // Runs one block to its end; false where its threads wait for each other for ever.
 inline bool runBlock(bool falling) {
   for (Fiber& fiber : fibers) {
@@ -121,7 +124,9 @@ inline bool runBlock(bool falling) {
     fiber.turn = 0;
     fiber.group = 0;
     fiber.copies.clear();
+    fiber.written.clear();
   }
+  resetWarpgroups();
   memset(static_cast<void*>(shared.data()), 0xff, shared.size() * sizeof(uint4));
   while (true) {
     for (unsigned i = 0; i < threads; ++i) {
@@ -131,6 +136,8 @@ inline bool runBlock(bool falling) {
     bool moved = release(0, threads, State::atBlock), alive = false;
     for (unsigned first = 0; first < threads; first += warpSize)
       moved |= release(first, first + warpSize < threads ? first + warpSize : threads, State::atWarp);
+    for (unsigned first = 0; first < threads; first += 4 * warpSize)
+      moved |= release(first, first + 4 * warpSize < threads ? first + 4 * warpSize : threads, State::atGroup);
     for (const Fiber& fiber : fibers) alive |= fiber.state != State::done;
     if (!alive) return true;
     if (!moved) return false;
@@ -219,6 +226,8 @@ inline int launch(void (*kernel)(void**), void** values, uint3 grid, uint3 size,
 
 }  // namespace emulator
 
+#include "warpgroup.h"
+
 #define threadIdx (emulator::current->thread)
 #define blockIdx (emulator::block)
 #define blockDim (emulator::blockSize)
@@ -255,6 +264,10 @@ inline int atomicMin(int* place, int value) {
   if (value < before) *place = value;
   return before;
 }
+inline unsigned sharedAddress(const void* place) {
+  return emulator::sharedBase + static_cast<unsigned>(emulator::offsetOf(place));
+}
+
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((static_cast<uint64_t>(a) * b) >> 32); }
 inline float __uint_as_float(unsigned bits) { return floatOf(bits); }

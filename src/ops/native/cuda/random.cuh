@@ -14,14 +14,23 @@ struct Philox {
   unsigned word[4];
 };
 
+// All 64 bits of a product, as one instruction: of the two halves asked for one by one nvcc makes two.
+struct Product {
+  unsigned low, high;
+};
+__device__ __forceinline__ Product multiplied(unsigned a, unsigned b) {
+  const unsigned long long product = static_cast<unsigned long long>(a) * b;
+  return {static_cast<unsigned>(product), static_cast<unsigned>(product >> 32)};
+}
+
 __device__ __forceinline__ Philox philox(unsigned c0, unsigned c1, unsigned c2, unsigned c3, unsigned k0, unsigned k1) {
 #pragma unroll
   for (int round = 0; round < 10; ++round) {
-    const unsigned n0 = __umulhi(0xCD9E8D57u, c2) ^ c1 ^ k0, n2 = __umulhi(0xD2511F53u, c0) ^ c3 ^ k1;
-    c1 = 0xCD9E8D57u * c2;
-    c3 = 0xD2511F53u * c0;
-    c0 = n0;
-    c2 = n2;
+    const Product right = multiplied(0xCD9E8D57u, c2), left = multiplied(0xD2511F53u, c0);
+    c0 = right.high ^ c1 ^ k0;
+    c2 = left.high ^ c3 ^ k1;
+    c1 = right.low;
+    c3 = left.low;
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }

@@ -44,6 +44,7 @@ inline void loadMatrices(unsigned (&words)[4], const T* row) {
 }
 
 inline void copyAsync(void* to, const void* from, bool there) {
+  emulator::hideFromProducts(to, 16);
   emulator::current->copies.push_back({to, from, 16, there ? 16u : 0u, emulator::current->group});
 }
 inline void commitCopies() { ++emulator::current->group; }
@@ -55,6 +56,7 @@ inline void waitForCopies() {
     const emulator::Copy& copy = copies[done];
     memset(copy.to, 0, copy.bytes);
     memcpy(copy.to, copy.from, copy.filled);
+    emulator::written(copy.to, copy.bytes);
   }
   copies.erase(copies.begin(), copies.begin() + static_cast<long>(done));
 }

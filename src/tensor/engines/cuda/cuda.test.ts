@@ -9,7 +9,7 @@ import type { Engine } from '../../engine.ts';
 import { defineKernel } from '../../kernel.ts';
 import type { CudaStep } from '../../launch.ts';
 import { Tensor } from '../../tensor.ts';
-import { type CudaOptions, createCudaEngine } from '../cuda.ts';
+import { type CudaOptions, chosenAttention, createCudaEngine } from '../cuda.ts';
 import { createEngine } from '../select.ts';
 import { signaturesOf } from './signatures.ts';
 
@@ -47,6 +47,26 @@ describe('a machine without CUDA', () => {
     expect(() => createCudaEngine({ libraries: { ...nothing, driver: '/x', nvrtc: '/y' } })).toThrow(
       /: cuBLASLt is not here/,
     );
+  });
+});
+
+describe('the kernels of attention', () => {
+  it('are wgmma on Hopper alone, where nothing else is said', () => {
+    expect([80, 90, 100].map((architecture) => chosenAttention(undefined, architecture))).toEqual([
+      'mma',
+      'wgmma',
+      'mma',
+    ]);
+    vi.stubEnv('MEGATRON_CUDA_ATTENTION', 'mma');
+    expect(chosenAttention(undefined, 90)).toBe('mma');
+    expect(chosenAttention('wgmma', 90)).toBe('wgmma');
+  });
+
+  it('are refused where they are unknown, or the GPU has no such instructions', () => {
+    vi.stubEnv('MEGATRON_CUDA_ATTENTION', 'wmma');
+    expect(() => chosenAttention(undefined, 90)).toThrow(UsageError);
+    vi.stubEnv('MEGATRON_CUDA_ATTENTION', 'wgmma');
+    expect(() => chosenAttention(undefined, 80)).toThrow(/needs a GPU of compute capability 9\.0, this one has 8\.0/);
   });
 });
 

@@ -131,6 +131,9 @@ export function createFunctionLoader(options: FunctionLoaderOptions): FunctionLo
   };
 }
 
+/** The compiler's name of a GPU: Hopper's own instructions (wgmma) must be asked for. */
+export const targetOf = (architecture: number): string => `sm_${architecture}${architecture === 90 ? 'a' : ''}`;
+
 type CubinMaker = (file: string, text: string, valueType: CudaDataType) => Uint8Array;
 
 /** Compiles, or takes from the cache. The compiler's library is opened only where something is to be compiled. */
@@ -141,7 +144,7 @@ function cubinMaker({ nvrtc: path, architecture, notify }: Omit<FunctionLoaderOp
   return (file, text, valueType) => {
     const flags = [
       ...[
-        `--gpu-architecture=sm_${architecture}`,
+        `--gpu-architecture=${targetOf(architecture)}`,
         '--std=c++17',
         '--device-as-default-execution-space',
         `-DVALUE_${valueType.toUpperCase()}`,
