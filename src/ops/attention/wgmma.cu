@@ -13,7 +13,7 @@
 #define PROBLEM_PARAMETERS                                                                                          \
   Index batch, Index heads, Index queries, Index keys, Index offset, Index width, Index queryBatch, Index queryRow, \
       Index queryHead, Index keyBatch, Index keyRow, Index keyHead, float scale, Index causal, float dropout,       \
-      unsigned seed, unsigned site, Index firstSample, Index sequence, Index headOffset
+      unsigned seed, unsigned site, Counter firstSample, Index sequence, Index headOffset
 
 #define FORWARD_PARAMETERS \
   const Value *q, const Value *k, const Value *v, Value *out, float *logSumExp, const int *firstKey, PROBLEM_PARAMETERS
