@@ -25,6 +25,7 @@ export const variants = {
   usual: {},
   'algorithms chosen by measuring': { measureProducts: true },
   'kernel by kernel, without graphs': { captures: false },
+  'attention by mma': { attention: 'mma' },
 } as const;
 export type Variant = keyof typeof variants;
 
@@ -41,7 +42,8 @@ export type Part =
       readonly batch: number;
       readonly residual: (typeof residualTypes)[number];
     }
-  | { readonly kind: 'products'; readonly sizes: string };
+  | { readonly kind: 'products'; readonly sizes: string }
+  | { readonly kind: 'attention'; readonly tiny: boolean };
 
 export interface PartResult {
   readonly error?: string;
@@ -100,9 +102,15 @@ export async function gpuBenchmark({ models, peers, measure, say, keep }: Benchm
       ...{ best, limits, runs: runs.map(withoutKernels), torch },
     });
   }
-  const products = await measure({ kind: 'products', sizes: tiny ? 'tiny' : '1.2b' });
-  say(`products: ${products.error ?? 'measured'}`);
-  keep('gpu-products', products);
+  const parts: readonly Part[] = [
+    { kind: 'attention', tiny },
+    { kind: 'products', sizes: tiny ? 'tiny' : '1.2b' },
+  ];
+  for (const part of parts) {
+    const result = await measure(part);
+    say(`${part.kind}: ${result.error ?? 'measured'}`);
+    keep(`gpu-${part.kind}`, result);
+  }
 }
 
 /** @throws RangeError where nothing was run. */

@@ -7,6 +7,7 @@ import { createCudaEngine } from '../src/tensor/engines/cuda.ts';
 import type { Observer, Work } from '../src/tensor/observer.ts';
 import { measureBandwidth, measureMatrixRate } from '../src/train/profile/limits.ts';
 import { gptStep, pick } from './gpt-step.ts';
+import { attentionBenchmark } from './gpu-attention.ts';
 import { type GpuModel, gpuModels, type Part, type PartResult, variants } from './gpu-benchmark.ts';
 import { productBenchmark } from './gpu-products.ts';
 import { timed } from './measure.ts';
@@ -14,6 +15,7 @@ import { startTorch } from './peers/torch.ts';
 
 const dropout = 0.1;
 const warmUp = 3;
+const tinyAttention = { widths: [64], sequences: [16], tokens: 16, heads: 1, milliseconds: 1 };
 const notify = (line: string): void => void process.stderr.write(`${line}\n`);
 const modelOf = (name: string): GpuModel => pick(gpuModels as Record<string, GpuModel>, name, 'model');
 
@@ -23,6 +25,7 @@ export async function runPart(part: Part, steps: number): Promise<void> {
 }
 
 async function resultOf(part: Part, steps: number): Promise<PartResult> {
+  if (part.kind === 'attention') return { ...attentionBenchmark(part.tiny ? tinyAttention : {}, notify) };
   if (part.kind === 'torch') return measureTorch(modelOf(part.model), part.batch, part.residual, steps);
   using engine = createCudaEngine({ notify, ...(part.kind === 'steps' && variants[part.variant]) });
   switch (part.kind) {
