@@ -85,6 +85,7 @@ describeOnGpus('training', (emulated) => {
       vi.stubEnv('CUDA_EMULATED_DEVICES', gpus);
       if (gpus === '1') vi.stubEnv('MEGATRON_GPU', '0'); // also where there are more
       vi.stubEnv('MEGATRON_CUDA_RANKS', 'direct'); // the host's memory would give the same
+      vi.stubEnv('MEGATRON_CUDA_GRAPHS', '1'); // also among threads by NCCL
       using folder = temporaryFolder();
       const one = await lossesOf({ device: 'cuda', trainIters: some });
       const { code, stderr } = await megatron(

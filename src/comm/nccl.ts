@@ -34,17 +34,24 @@ import { maximumOfParts } from './shared-gpu/kernels.ts';
  * Joins the ranks' GPUs. Collective. The group must be disposed before the engine.
  *
  * @param path of NCCL's library
+ * @param capturable whether graphs may be made of its calls
  */
-export function ncclGroup(group: Communicator, gpu: GpuPlace, path: string): DirectGroup {
+export function ncclGroup(group: Communicator, gpu: GpuPlace, path: string, capturable: boolean): DirectGroup {
   const nccl = openNccl(path);
   const [id] = group.exchange(group.rank === 0 ? Buffer.from(newNcclId(nccl)).toString('base64') : null);
   const joined = joinNccl(nccl, new Uint8Array(Buffer.from(id ?? '', 'base64')), group.rank, group.size);
-  return directGroup(nccl, joined, group.size, gpu);
+  return directGroup(nccl, joined, group.size, gpu, capturable);
 }
 
 const done: Pending = { finish() {} };
 
-function directGroup(nccl: Nccl, group: bigint, size: number, { stream, streams }: GpuPlace): DirectGroup {
+function directGroup(
+  nccl: Nccl,
+  group: bigint,
+  size: number,
+  { stream, streams }: GpuPlace,
+  capturable: boolean,
+): DirectGroup {
   const beside = streams.newStream();
   const [begun, ended] = [streams.newEvent(), streams.newEvent()];
   let underWay = 0;
@@ -62,7 +69,7 @@ function directGroup(nccl: Nccl, group: bigint, size: number, { stream, streams 
   };
   return {
     way: 'NCCL',
-    capturable: true,
+    capturable,
     /** NCCL chooses the order of a sum: the same bits on every run of a layout on the same machine. */
     startAllReduce(tensor, operation, waitedForNow) {
       if (operation === 'max') {

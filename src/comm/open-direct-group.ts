@@ -21,6 +21,13 @@ function wish(environment: NodeJS.ProcessEnv = process.env): (typeof wishes)[num
 }
 
 /**
+ * NVIDIA warns that a process which captures graphs with several GPUs may hang: starting one may block, and with it the others that it
+ * waits for ("Using NCCL with CUDA Graphs", NCCL 2.30). So threads capture only where they are told to.
+ */
+const mayCapture = (group: Communicator): boolean =>
+  !(group instanceof ThreadsCommunicator) || process.env['MEGATRON_CUDA_GRAPHS'] === '1';
+
+/**
  * NCCL where every rank has a GPU of its own and NCCL; the memory of the GPU where all ranks are threads of this process and share
  * one. Collective: all ranks come to one answer.
  *
@@ -35,7 +42,7 @@ export function openDirectGroup(group: Communicator, gpu: GpuPlace | undefined):
   const gpus = new Set(places.map((place) => place?.gpu));
   if (gpu && !places.includes(null)) {
     if (gpu.nccl !== undefined && gpus.size === group.size && places.every((place) => place?.nccl)) {
-      return ncclGroup(group, gpu, gpu.nccl);
+      return ncclGroup(group, gpu, gpu.nccl, mayCapture(group));
     }
     if (group instanceof ThreadsCommunicator && gpus.size === 1 && group.size <= mostSharing) {
       return sharedGpuGroup(group, gpu);

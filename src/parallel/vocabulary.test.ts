@@ -39,15 +39,15 @@ describe('the vocabulary over ranks', () => {
 
 describe.skipIf(noCpuEngine)('the loss of logits over ranks on GPUs, in software', () => {
   it.each([
-    ['that the ranks share', '1', 'shared GPU', false],
-    ['of their own', '2', 'NCCL', true],
-  ])('waits for no GPU %s, and tells of a NaN', async (_, gpus, way, capturable) => {
+    ['that the ranks share', '1', 'shared GPU'],
+    ['of their own', '2', 'NCCL'],
+  ])('waits for no GPU %s, and tells of a NaN', async (_, gpus, way) => {
     vi.stubEnv('MEGATRON_CUDA_LIBRARIES', await emulatedCuda());
     vi.stubEnv('CUDA_EMULATED_DEVICES', gpus);
     vi.stubEnv('MEGATRON_CUDA_RANKS', 'direct');
     const rank = new URL('../../test/support/ranks/vocabulary-gpu.rank.ts', import.meta.url);
     for (const { waits, loss, gradient, diverged, ...group } of await launch<GpuLoss>(2, rank)) {
-      expect(group).toEqual({ ways: [way, undefined], capturable: [capturable, true] });
+      expect(group).toEqual({ ways: [way, undefined], capturable: [false, true] }); // a thread of its own alone may
       expect(waits).toBe(0);
       // float32 sums of 22 powers against double precision
       expect(loss).toBeLessThan(1e-6);
