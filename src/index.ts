@@ -60,14 +60,17 @@ export {
   type VocabularySize,
   vocabParallelCrossEntropy,
 } from './parallel/vocabulary.ts';
+export { type Counter, counterWords } from './tensor/counter.ts';
 export type { Engine } from './tensor/engine.ts';
 export { createEngine, type EngineOptions } from './tensor/engines/select.ts';
 export { Tensor } from './tensor/tensor.ts';
-export { countLossTerms, gptLossSum } from './train/gpt-loss.ts';
+export type { HostNumbers } from './train/batch-inputs.ts';
+export { countLossTerms, gptForward, gptLossSum } from './train/gpt-loss.ts';
 export type { ExitReason, LogRecord, LoopEvents, ValidationRecord } from './train/loop.ts';
 export type { Precision } from './train/precision.ts';
 export {
   type Datasets,
+  type ModelForward,
   type PretrainOptions,
   type PretrainResult,
   pretrain,
@@ -76,5 +79,5 @@ export {
   type TrainableModel,
 } from './train/pretrain.ts';
 export { DivergenceError } from './train/step.ts';
-export type { BatchStream } from './train/task.ts';
+export type { BatchStream, StagedForward } from './train/task.ts';
 export { loadWeights } from './train/training-checkpoint.ts';

@@ -9,14 +9,17 @@ import { temporaryFolder } from '../src/checkpoint/testing.ts';
 import {
   biasDropoutAdd,
   CheckpointError,
+  counterWords,
   createEngine,
   crossEntropy,
   DivergenceError,
   Embedding,
   type Engine,
+  type HostNumbers,
   LayerNorm,
   Linear,
   type LoopEvents,
+  type ModelForward,
   openCheckpoint,
   Parameters,
   type PretrainOptions,
@@ -115,10 +118,31 @@ const settings: Omit<PretrainOptions<Successor>, 'engine'> = {
   adam: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
 };
 
+/** The same in two parts, of which the second does not know of batches. */
+const stagedLossSum: ModelForward<Successor, Batch> = {
+  of: (model) => ({
+    inputs: ({ ids, firstSample }): Record<string, HostNumbers> => ({
+      ids: { values: ids, shape: [rows], dtype: 'i32' },
+      next: { values: ids.map((id) => (id + 1) % 11), shape: [rows], dtype: 'i32' },
+      weights: { values: new Float32Array(rows).fill(1), shape: [rows] },
+      firstSample: { values: counterWords(firstSample), shape: [2], dtype: 'i32' },
+    }),
+    forward({ ids, next, weights, firstSample }, training) {
+      if (!ids || !next || !weights || !firstSample) throw new Error('an input is missing');
+      const x = model.norm.forward(model.numbers.forward(ids)); // [rows, 16]
+      const dropout = { probability: training ? 0.2 : 0, seed: 5, site: 0, firstSample };
+      const y = biasDropoutAdd(model.hidden.forwardGelu(x, 'erf'), undefined, x, dropout);
+      return weightedSum(crossEntropy(model.output.forward(y), next), weights);
+    },
+  }),
+};
+
 interface Parts {
   readonly events?: LoopEvents;
   readonly model?: () => Successor;
   readonly validation?: typeof batches;
+  /** The forward step; default `lossSum`. */
+  readonly forward?: ModelForward<Successor, Batch>;
   /** Told of every forward step. */
   readonly stepping?: (training: boolean) => void;
 }
@@ -128,14 +152,15 @@ async function train(options: Partial<PretrainOptions<Successor>>, parts: Parts 
   using engine = await createEngine({ threads: 1 });
   const losses: number[] = [];
   const { events = {}, model = () => new Successor(), validation = batches, stepping } = parts;
-  const forward = lossSum(engine);
+  const plain = lossSum(engine);
   const result = await pretrain(
     model,
     () => ({ train: batches, validation, countTerms: () => rows }),
-    (batch: Batch, successor, training) => {
-      stepping?.(training);
-      return forward(batch, successor, training);
-    },
+    parts.forward ??
+      ((batch: Batch, successor, training) => {
+        stepping?.(training);
+        return plain(batch, successor, training);
+      }),
     {
       ...{ ...settings, engine, ...options },
       report: () => ({
@@ -161,6 +186,12 @@ describe('pretrain with a model of a user’s own', () => {
     const { losses: second } = await train({ save: folder.path, load: folder.path });
     expect(second).toEqual(whole.slice(7));
     expect(whole.at(-1)).toBeLessThan((whole[0] ?? 0) - 0.3);
+  });
+
+  it('trains alike by a forward step in one part and in two', async () => {
+    const options = { evalInterval: 4, evalIters: 2 };
+    const { losses } = await train(options);
+    expect(await train(options, { forward: stagedLossSum })).toMatchObject({ losses });
   });
 
   it('tells what happens, in order', async () => {
