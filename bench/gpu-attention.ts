@@ -190,12 +190,13 @@ export function attentionBenchmark(
   sizes: Partial<AttentionSizes> = {},
   say: (line: string) => void = () => {},
   cuda: Omit<CudaOptions, 'attention'> = {},
+  variants: readonly AttentionVariant[] = attentionVariants,
 ): AttentionReport {
   const { widths, sequences, tokens, heads, dropouts, milliseconds } = { ...usualAttention, ...sizes };
   const results: AttentionResult[] = [];
   const missing: string[] = [];
   const outcomes: ReturnType<typeof outcomeOf>[][] = widths.map(() => []);
-  for (const variant of attentionVariants) {
+  for (const variant of variants) {
     try {
       using engine = createCudaEngine({ ...cuda, attention: variant });
       for (const [index, width] of widths.entries()) outcomes[index]?.push(outcomeOf(engine, width));

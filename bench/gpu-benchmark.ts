@@ -1,5 +1,6 @@
 /** What is measured on a GPU, in which order, and what comes of it: training steps of three models, with PyTorch beside them. */
 
+import { type AttentionVariant, attentionVariants } from '../src/tensor/launch.ts';
 import { pick } from './gpt-step.ts';
 
 export interface GpuModel {
@@ -43,7 +44,7 @@ export type Part =
       readonly residual: (typeof residualTypes)[number];
     }
   | { readonly kind: 'products'; readonly sizes: string }
-  | { readonly kind: 'attention'; readonly tiny: boolean };
+  | { readonly kind: 'attention'; readonly variant: AttentionVariant; readonly tiny: boolean };
 
 export interface PartResult {
   readonly error?: string;
@@ -103,13 +104,15 @@ export async function gpuBenchmark({ models, peers, measure, say, keep }: Benchm
     });
   }
   const parts: readonly Part[] = [
-    { kind: 'attention', tiny },
+    // one process each: after a fault the first would take the other along
+    ...attentionVariants.map((variant) => ({ kind: 'attention', variant, tiny }) as const),
     { kind: 'products', sizes: tiny ? 'tiny' : '1.2b' },
   ];
   for (const part of parts) {
     const result = await measure(part);
-    say(`${part.kind}: ${result.error ?? 'measured'}`);
-    keep(`gpu-${part.kind}`, result);
+    const name = part.kind === 'attention' ? `attention-${part.variant}` : part.kind;
+    say(`${name}: ${result.error ?? 'measured'}`);
+    keep(`gpu-${name}`, result);
   }
 }
 

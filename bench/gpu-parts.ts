@@ -25,7 +25,9 @@ export async function runPart(part: Part, steps: number): Promise<void> {
 }
 
 async function resultOf(part: Part, steps: number): Promise<PartResult> {
-  if (part.kind === 'attention') return { ...attentionBenchmark(part.tiny ? tinyAttention : {}, notify) };
+  if (part.kind === 'attention') {
+    return { ...attentionBenchmark(part.tiny ? tinyAttention : {}, notify, {}, [part.variant]) };
+  }
   if (part.kind === 'torch') return measureTorch(modelOf(part.model), part.batch, part.residual, steps);
   using engine = createCudaEngine({ notify, ...(part.kind === 'steps' && variants[part.variant]) });
   switch (part.kind) {
