@@ -48,8 +48,8 @@ export interface TestRunOptions {
   readonly under: readonly string[];
   /** Files at a time; they share one GPU. */
   readonly together: number;
-  /** Whether no more file shall begin. */
-  readonly isOver: () => boolean;
+  /** Until all must have ended. */
+  readonly secondsLeft: () => number;
   /** Told of every file that has ended, and of all until then. */
   readonly ended: (line: string, soFar: TestOutcome) => void;
 }
@@ -63,11 +63,11 @@ export async function runGpuTests(files: readonly string[], options: TestRunOpti
     seconds: Math.round((performance.now() - start) / 1000),
   });
   await inParallel(files, options.together, async (file) => {
-    if (options.isOver()) {
+    if (options.secondsLeft() < 5) {
       failed.push(`${relative(root, file)}: no time was left for it`);
       return;
     }
-    const one = await runFile(file, options);
+    const one = await runFile(file, { ...options, seconds: Math.min(options.seconds, options.secondsLeft()) });
     passed += one.passed;
     failed.push(...one.failed);
     skipped.push(...one.skipped);

@@ -87,11 +87,12 @@ describeOnGpus('training', (emulated) => {
       vi.stubEnv('MEGATRON_CUDA_RANKS', 'direct'); // the host's memory would give the same
       vi.stubEnv('MEGATRON_CUDA_GRAPHS', '1'); // also among threads by NCCL
       using folder = temporaryFolder();
-      const one = await lossesOf({ device: 'cuda', trainIters: some });
+      const trainIters = some + 1; // captured in the second, begun again with other numbers in the third
+      const one = await lossesOf({ device: 'cuda', trainIters });
       const { code, stderr } = await megatron(
         tinyArguments({
           device: 'cuda',
-          trainIters: some,
+          trainIters,
           ...layout,
           nprocPerNode: 2,
           save: folder.path,

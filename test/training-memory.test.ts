@@ -2,13 +2,16 @@
 
 import { describe, expect, it } from 'vitest';
 import { GptModel } from '../src/model/gpt.ts';
+import { AdamW } from '../src/optim/adamw.ts';
+import { soloGrid } from '../src/parallel/grid.ts';
 import { memoryKinds } from '../src/tensor/allocator.ts';
 import type { Engine } from '../src/tensor/engine.ts';
 import { createReferenceEngine } from '../src/tensor/engines/reference.ts';
-import { gptLossSum } from '../src/train/gpt-loss.ts';
+import { countLossTerms, gptForward, gptLossSum } from '../src/train/gpt-loss.ts';
 import { type PretrainOptions, pretrain } from '../src/train/pretrain.ts';
+import { trainStep } from '../src/train/step.ts';
 import { describeOnEngines } from './support/engines.ts';
-import { tinyConfig, tinyDatasets, tinyForwardStep, tinyOptions } from './support/tiny-gpt.ts';
+import { tinyBatches, tinyConfig, tinyDatasets, tinyForwardStep, tinyModel, tinyOptions } from './support/tiny-gpt.ts';
 
 const data = { microBatchSize: 2, eodMaskLoss: true, resetAttentionMask: true, resetPositionIds: true };
 
@@ -43,13 +46,30 @@ describeOnEngines(
         if (step >= 1) expect(count, `after step ${step + 1}`).toEqual(counts[1]);
       }
       const [, , , , , , activations, , workspace] = counts[1] ?? [];
-      const scalars = 6 * 512; // of the update and the loss, which last as long as the run
+      const scalars = 7 * 512; // of the update and the loss, which last as long as the run
       expect([activations, workspace], 'activations and workspace still in use').toEqual([0, scalars]);
       // Steps allocate about a megabyte each: losing a fifth of it would pass this bound.
       const growth = (resident.at(-1) ?? 0) - (resident[20] ?? 0);
       expect(growth).toBeLessThan(32 * 2 ** 20);
       model.parameters[Symbol.dispose]();
       expect(memory.count().current).toBe(0);
+    });
+
+    it('is held once, however many steps are made by themselves', () => {
+      const { memory } = engine();
+      const model = tinyModel(engine());
+      using parameters = model.parameters;
+      using optimizer = new AdamW(parameters, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 });
+      const stream = tinyBatches({ microBatchSize: 2 }, 'train', 0);
+      const task = {
+        ...{ engine: engine(), parameters, grid: soloGrid(), trainBatches: () => stream, countTerms: countLossTerms },
+        ...{ validationBatches: () => undefined, testBatches: () => undefined, forwardStep: gptForward(model) },
+      };
+      const held = Array.from({ length: 4 }, () => {
+        trainStep(task, stream, 2, optimizer, { learningRate: 0.01, clipGrad: 1 });
+        return memory.held;
+      });
+      expect(new Set(held.slice(1)).size).toBe(1);
     });
 
     it('is given back when a forward step throws', async () => {

@@ -1,8 +1,5 @@
 /** A rank that runs steps of reductions by NCCL, then captures one as a CUDA graph and runs that; for the tests. */
 
-import { findCuda } from '../ffi/cuda/find.ts';
-import { bindChecked, Out } from '../ffi/cuda/status.ts';
-import { openLibrary } from '../ffi/native.ts';
 import { addForward } from '../ops/add/kernels.ts';
 import { createEngine } from '../tensor/engines/select.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -26,19 +23,6 @@ export default async function (world: Communicator): Promise<CapturedSteps> {
   using engine = await createEngine({ device: 'cuda' });
   const before = world.capturable;
   world.prepare(engine);
-  const { stream } = engine.backend.gpu ?? { stream: 0n };
-  const driver = bindChecked(
-    openLibrary(findCuda().driver ?? ''),
-    {
-      cuStreamBeginCapture_v2: ['pointer', 'int32'],
-      cuStreamEndCapture: ['pointer', 'pointer'],
-      cuGraphInstantiateWithFlags: ['pointer', 'pointer', 'int64'],
-      cuGraphLaunch: ['pointer', 'pointer'],
-      cuGraphExecDestroy: ['pointer'],
-      cuGraphDestroy: ['pointer'],
-    },
-    (status) => ({ name: `status ${status}`, words: '' }),
-  );
   const filled = (value: number): Tensor => Tensor.from(engine, new Array<number>(count).fill(value), [count]);
   using one = filled(1);
   using sum = filled(world.rank);
@@ -69,20 +53,12 @@ export default async function (world: Communicator): Promise<CapturedSteps> {
     step();
     note();
   }
-  const out = new Out();
-  const relaxed = 2;
-  driver.cuStreamBeginCapture_v2(stream, relaxed);
-  step();
-  driver.cuStreamEndCapture(stream, out.place);
-  const graph = out.pointer;
-  driver.cuGraphInstantiateWithFlags(out.place, graph, 0);
-  const executable = out.pointer;
+  const captured = engine.backend.capture?.(step);
   for (let i = uncaptured; i < steps; i++) {
-    driver.cuGraphLaunch(executable, stream);
+    captured?.run();
     note();
   }
-  driver.cuGraphExecDestroy(executable);
-  driver.cuGraphDestroy(graph);
+  captured?.[Symbol.dispose]();
   world.barrier();
   const after = world.capturable;
   world[Symbol.dispose]();

@@ -1,5 +1,6 @@
 /** The norm of the whole gradient, and the factor that clips it. */
 
+import { EngineError } from '../base/errors.ts';
 import { allReduce, type Communicator } from '../comm/communicator.ts';
 import { sumSquares } from '../ops/sum-squares/kernels.ts';
 import type { ParameterGroup, Parameters } from '../parallel/parameters.ts';
@@ -21,7 +22,7 @@ export interface GradientSquares extends Disposable {
 export function gradientSquares(parameters: Parameters, group?: Communicator): GradientSquares {
   const groups = parameters.groups.filter(hasGradients).toSorted((a, b) => Number(b.split) - Number(a.split));
   const [first] = groups;
-  if (!first) throw new RangeError('there are no gradients to measure');
+  if (!first) throw new EngineError('there are no gradients to measure');
   const { engine } = first.gradients;
   const squares = Tensor.zeros(engine, [groups.length], { kind: 'workspace' });
   const places = groups.map((_, index) => squares.view([1], index));

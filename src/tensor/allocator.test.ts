@@ -53,6 +53,18 @@ describe('pools', () => {
     expect(allocator.count().current).toBe(2048);
   });
 
+  it('take what nobody uses, and give it to everybody when they are closed', () => {
+    const { allocator, state } = countedSource();
+    const use = () => {
+      const pool = new MemoryPool();
+      allocator.within(pool, () => allocator.release(allocator.allocate(1000, 'activations'), 'activations'));
+      allocator.close(pool);
+    };
+    allocator.release(allocator.allocate(1000, 'workspace'), 'workspace');
+    for (let i = 0; i < 5; i++) use();
+    expect(state.allocations).toBe(1);
+  });
+
   it('nest, and end with an error', () => {
     const { allocator } = countedSource();
     const [outer, inner] = [new MemoryPool(), new MemoryPool()];

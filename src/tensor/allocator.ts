@@ -88,7 +88,8 @@ export class CachingAllocator implements Disposable {
   /** A block of at least `bytes`, contents undefined. @throws EngineError with what is held by kind when memory is out. */
   allocate(bytes: number, kind: MemoryKind): Block {
     const size = roundUpSize(bytes);
-    let block = this.#active.free.get(size)?.pop();
+    // what nobody uses may join a pool, but nothing leaves it
+    let block = this.#active.free.get(size)?.pop() ?? this.#common.free.get(size)?.pop();
     if (!block) {
       block = this.#source.allocate(size);
       if (!block) {
@@ -97,8 +98,8 @@ export class CachingAllocator implements Disposable {
       }
       if (!block) throw this.#outOfMemory(size, kind);
       this.#held += size;
-      if (this.#active !== this.#common) this.#poolOf.set(block, this.#active);
     }
+    if (this.#active !== this.#common) this.#poolOf.set(block, this.#active);
     this.#current[kind] += block.capacity;
     this.#peak[kind] = Math.max(this.#peak[kind], this.#current[kind]);
     this.#total += block.capacity;
@@ -155,6 +156,13 @@ export class CachingAllocator implements Disposable {
     return this.#source.available?.();
   }
 
+  /** Words for what is in use, by kind, and for what there is. */
+  get words(): string {
+    const used = memoryKinds.map((name) => `${name} ${formatBytes(this.#current[name])}`).join(', ');
+    const source = this.#source.words?.();
+    return `in use: ${used}${source === undefined ? '' : `; ${source}`}`;
+  }
+
   /** Starts a new measurement of the peaks. */
   resetPeak(): void {
     Object.assign(this.#peak, this.#current);
@@ -176,10 +184,7 @@ export class CachingAllocator implements Disposable {
   }
 
   #outOfMemory(size: number, kind: MemoryKind): EngineError {
-    const held = memoryKinds.map((name) => `${name} ${formatBytes(this.#current[name])}`).join(', ');
-    const source = this.#source.words?.();
-    const there = source === undefined ? '' : `; ${source}`;
-    return new EngineError(`out of memory: ${formatBytes(size)} more for ${kind} asked, in use: ${held}${there}`, {
+    return new EngineError(`out of memory: ${formatBytes(size)} more for ${kind} asked, ${this.words}`, {
       remedy: 'Use a smaller --micro-batch-size, --seq-length or model, or more ranks.',
     });
   }

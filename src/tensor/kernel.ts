@@ -129,6 +129,12 @@ export function valueTypeOf(kernel: Kernel, given: readonly KernelArgument[], fl
   return floatType;
 }
 
+function fits(kind: ParameterKind | undefined, value: Tensor, floatType: DType, valueType: DType): boolean {
+  if (kind === 'counter') return isCounterTensor(value);
+  if (isValues(kind)) return value.dtype === valueType && (valueType === floatType || isHalf(valueType));
+  return value.dtype === (kind?.startsWith('ids') ? 'i32' : floatType);
+}
+
 /** Native code checks nothing, so a wrong dtype or a tensor of another engine is caught here. */
 function checkArgument(kernel: Kernel, index: number, value: KernelArgument, engine: Engine, valueType: DType): void {
   const kind = kernel.parameters[index];
@@ -138,10 +144,6 @@ function checkArgument(kernel: Kernel, index: number, value: KernelArgument, eng
     throw new EngineError(`${kernel.name}: argument ${index} is missing`);
   }
   if (value.engine !== engine) throw new EngineError(`${kernel.name}: argument ${index} belongs to another engine`);
-  const { floatType } = engine;
-  if (kind === 'counter' && isCounterTensor(value)) return;
-  const fits = isValues(kind)
-    ? value.dtype === valueType && (valueType === floatType || isHalf(valueType))
-    : value.dtype === (kind?.startsWith('ids') ? 'i32' : floatType);
-  if (!fits) throw new EngineError(`${kernel.name}: argument ${index} is ${value.dtype}, not fit for ${kind}`);
+  if (!fits(kind, value, engine.floatType, valueType))
+    throw new EngineError(`${kernel.name}: argument ${index} is ${value.dtype}, not fit for ${kind}`);
 }

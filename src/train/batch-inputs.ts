@@ -13,7 +13,7 @@ export interface HostNumbers {
   readonly dtype?: DType;
 }
 
-type Numbers = Readonly<Partial<Record<string, HostNumbers>>>;
+export type Numbers = Readonly<Partial<Record<string, HostNumbers>>>;
 
 export class BatchInputs implements Disposable {
   readonly #engine: Engine;
@@ -28,21 +28,19 @@ export class BatchInputs implements Disposable {
     return this.#tensors;
   }
 
-  /** Whether the tensors are of the names, types and shapes of these numbers. */
+  /** Whether the tensors are of the names, types and shapes of these numbers, or there are none yet. */
   fits(numbers: Numbers): boolean {
-    return layoutOf(numbers) === this.#layout;
+    return this.#layout === '' || layoutOf(numbers) === this.#layout;
   }
 
-  /** @returns whether the tensors are those of the batch before: they are made anew where names, types or shapes change. */
-  write(numbers: Numbers): boolean {
-    const same = this.fits(numbers);
-    if (!same) {
+  /** Tensors are made anew where names, types or shapes are others than before. */
+  write(numbers: Numbers): void {
+    if (layoutOf(numbers) !== this.#layout) {
       this[Symbol.dispose]();
       for (const [name, given] of Object.entries(numbers)) if (given) this.#tensors[name] = this.#newTensor(given);
       this.#layout = layoutOf(numbers);
     }
     for (const [name, given] of Object.entries(numbers)) if (given) this.#tensors[name]?.write(given.values);
-    return same;
   }
 
   #newTensor({ shape, dtype = this.#engine.floatType }: HostNumbers): Tensor {
@@ -58,7 +56,8 @@ export class BatchInputs implements Disposable {
   }
 }
 
-const layoutOf = (numbers: Numbers): string =>
+/** Names, types and shapes. */
+export const layoutOf = (numbers: Numbers): string =>
   Object.entries(numbers)
     .map(([name, given]) => given && `${name} ${given.dtype ?? ''} ${given.shape.join('×')}`)
     .join('; ');

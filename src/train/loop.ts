@@ -104,6 +104,15 @@ interface BegunStep {
 }
 
 /**
+ * A step under way has numbers to tell, which may be why the next one could not begin: its divergence is the error then. Among ranks
+ * nobody knows whether the others would come along.
+ */
+function lastWords(begun: BegunStep | undefined, grid: RankGrid, error: unknown): never {
+  if (grid.world.size === 1) begun?.step.settle();
+  throw error;
+}
+
+/**
  * Trains until `trainIters` or an exit condition. The event loop turns after every iteration, so signals are heard.
  *
  * @param progress where to start; updated in place
@@ -193,7 +202,7 @@ export async function trainLoop<Batch>(
   const overlaps = steps.mayOverlap && profiler === undefined;
   let begun: BegunStep | undefined;
   for (let iteration = progress.iteration + 1; iteration <= trainIters; iteration++) {
-    const next = await begin(iteration);
+    const next = await begin(iteration).catch((error: unknown) => lastWords(begun, grid, error));
     if (begun) await settle(begun); // a device has the next step's work by now, and need not wait for us
     begun = next;
     if (!overlaps || isStation(iteration)) {

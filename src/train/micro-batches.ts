@@ -2,11 +2,18 @@
 
 import { Tape } from '../autograd/tape.ts';
 import { GradientReducer } from '../parallel/data-parallel.ts';
+import { accumulate } from '../tensor/accumulate.ts';
 import { type PhaseName, phase } from '../tensor/observer.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { BatchInputs } from './batch-inputs.ts';
+import { BatchInputs, layoutOf, type Numbers } from './batch-inputs.ts';
 import type { RepeatedWork } from './repeated-work.ts';
 import { forwardBatch, type TrainTask } from './task.ts';
+
+/** A micro-batch, and what a staged forward step reads of it. */
+export interface MicroBatch<Batch> {
+  readonly batch: Batch;
+  readonly numbers: Numbers | undefined;
+}
 
 /** Adds the gradients of micro-batches to those of the parameters; in the last one's backward pass their sums over ranks begin. */
 export class MicroBatches<Batch> implements Disposable {
@@ -14,12 +21,12 @@ export class MicroBatches<Batch> implements Disposable {
   readonly #work: RepeatedWork;
   readonly #reducer: GradientReducer;
   readonly #inputs: BatchInputs;
-  #hasRun = false;
-  /** Scalars []: what a loss sum is multiplied by, and the last one. */
+  /** Scalars []: what a loss sum is multiplied by, the last one, and the sum of a step's. */
   readonly #scale: Tensor;
   readonly #loss: Tensor;
+  readonly lossSum: Tensor;
 
-  /** @param work where passes are repeated; it must capture nothing where the task's forward step is a plain one */
+  /** @param work where passes are repeated */
   constructor(task: TrainTask<Batch>, work: RepeatedWork) {
     const { engine, parameters, grid } = task;
     this.#task = task;
@@ -31,25 +38,40 @@ export class MicroBatches<Batch> implements Disposable {
       engine.forget(tensor); // outlives any scope
       return tensor;
     };
-    [this.#scale, this.#loss] = [scalar(), scalar()];
+    [this.#scale, this.#loss, this.lossSum] = [scalar(), scalar(), scalar()];
   }
 
-  /** What the loss sums of the step to come are multiplied by, for their gradients. */
-  set scale(value: number) {
-    this.#scale.write([value]);
+  /** What a step will read of its batches. */
+  prepare(batches: readonly Batch[]): readonly MicroBatch<Batch>[] {
+    const { forwardStep } = this.#task;
+    return batches.map((batch) => ({
+      batch,
+      numbers: typeof forwardStep === 'function' ? undefined : forwardStep.inputs(batch),
+    }));
+  }
+
+  /** Whether all are of the names, types and shapes of those before: the same work serves them. */
+  areAlike(batches: readonly MicroBatch<Batch>[]): boolean {
+    const all = batches.map(({ numbers }) => numbers).filter((numbers) => numbers !== undefined);
+    return new Set(all.map(layoutOf)).size <= 1 && all.every((numbers) => this.#inputs.fits(numbers));
+  }
+
+  /** @param scale what the loss sums are multiplied by, for their gradients */
+  beginStep(scale: number): void {
+    this.#scale.write([scale]);
+    this.lossSum.fill(0);
   }
 
   /** Begins both passes of a micro-batch. @returns waits for its loss sum */
-  run(batch: Batch, isLast: boolean): () => number {
-    const { forwardStep } = this.#task;
+  run({ batch, numbers }: MicroBatch<Batch>, isLast: boolean): () => number {
+    const { engine, forwardStep } = this.#task;
     if (typeof forwardStep === 'function') {
-      this.#work.run('', () => this.#passes(() => forwardStep(batch, true), isLast));
-    } else {
-      if (!this.#inputs.write(forwardStep.inputs(batch)) && this.#hasRun) this.#work.stopCapturing();
+      this.#work.borrow(() => engine.scope(() => this.#passes(() => forwardStep(batch, true), isLast)));
+    } else if (numbers) {
+      this.#inputs.write(numbers);
       const name = isLast && this.#reducer.isNeeded ? 'passes and sums' : 'passes';
       this.#work.run(name, () => this.#passes(() => forwardStep.forward(this.#inputs.tensors, true), isLast));
     }
-    this.#hasRun = true;
     return this.#loss.itemLater();
   }
 
@@ -74,12 +96,15 @@ export class MicroBatches<Batch> implements Disposable {
     const loss = watched('forward', forward);
     if (isLast) reducer.begin();
     const onLeaf = isLast && reducer.isNeeded ? (leaf: Tensor) => reducer.leafReady(leaf) : undefined;
-    watched('backward', () => tape.backward(loss, this.#scale, onLeaf));
-    this.#loss.copyFrom(loss);
+    watched('backward', () => {
+      tape.backward(loss, this.#scale, onLeaf);
+      this.#loss.copyFrom(loss);
+      accumulate(engine, this.lossSum, this.#loss, 1);
+    });
     if (isLast) watched('reduce gradients', () => reducer.finish());
   }
 
   [Symbol.dispose](): void {
-    for (const part of [this.#reducer, this.#inputs, this.#scale, this.#loss]) part[Symbol.dispose]();
+    for (const part of [this.#reducer, this.#inputs, this.#scale, this.#loss, this.lossSum]) part[Symbol.dispose]();
   }
 }

@@ -111,6 +111,8 @@ export async function pretrainGpt(
   profiler?.finish();
   for (const line of world.size > 1 ? measuredMemory(grid, engine) : []) report?.note(line);
   report?.note(closingWords(reason, iteration, startedAt, config.save, engine));
+  // before the engine, whose streams they use; after an error others may not come along, and the process' end does it
+  for (const group of [grid.tensor, grid.data]) group[Symbol.dispose]();
   return { reason, iteration };
 }
 

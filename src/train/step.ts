@@ -1,11 +1,11 @@
 /** One update of the weights: forward and backward over all micro-batches, clipping, AdamW. */
 
-import { MegatronError } from '../base/errors.ts';
+import { MegatronError, UsageError } from '../base/errors.ts';
 import type { AdamW } from '../optim/adamw.ts';
 import { ClippedUpdate } from '../optim/clipped-update.ts';
 import { sumOver } from '../parallel/scalars.ts';
 import { type PhaseName, phase } from '../tensor/observer.ts';
-import { MicroBatches } from './micro-batches.ts';
+import { type MicroBatch, MicroBatches } from './micro-batches.ts';
 import { RepeatedWork } from './repeated-work.ts';
 import type { BatchStream, TrainTask } from './task.ts';
 
@@ -29,8 +29,8 @@ export interface StepUnderWay {
   /**
    * Waits for the step's numbers; collective, once.
    *
-   * @throws DivergenceError when the loss is infinite or NaN, or an unscaled gradient is. Where a gradient was, the weights are as
-   *   before that step, and no later step has changed them.
+   * @throws DivergenceError when the loss is infinite or NaN, or an unscaled gradient is. The weights are then as before that step,
+   *   and no later one changes them.
    */
   settle(): StepResult;
 }
@@ -53,15 +53,22 @@ export class TrainingSteps<Batch> implements Disposable {
   readonly #work: RepeatedWork;
   readonly #microBatches: MicroBatches<Batch>;
   readonly #update: ClippedUpdate;
+  /** Ends all steps. */
+  #divergence: DivergenceError | undefined;
 
-  /** @param scaled whether every update has a loss scale; else none has */
+  /**
+   * Collective over all ranks.
+   *
+   * @param scaled whether every update has a loss scale; else none has
+   * @throws UsageError where ranks compute on other engines.
+   */
   constructor(task: TrainTask<Batch>, optimizer: AdamW, scaled: boolean) {
     const { engine, parameters, grid } = task;
     this.#task = task;
     this.#scaled = scaled;
-    this.#work = new RepeatedWork(engine, typeof task.forwardStep !== 'function' && isCapturable(task));
+    this.#work = new RepeatedWork(engine, agreedOnCapture(task));
     this.#microBatches = new MicroBatches(task, this.#work);
-    this.#update = new ClippedUpdate(parameters, optimizer, grid.tensor, !scaled);
+    this.#update = new ClippedUpdate(parameters, optimizer, grid, !scaled);
   }
 
   /**
@@ -72,7 +79,7 @@ export class TrainingSteps<Batch> implements Disposable {
     return this.#task.engine.backend.device !== undefined && !this.#scaled;
   }
 
-  /** Begins a step in one go. Collective. */
+  /** Begins a step in one go. Collective. @throws DivergenceError where one before has diverged. */
   begin(stream: BatchStream<Batch>, microBatches: number, update: Update): StepUnderWay {
     const work = this.beginInTurns(stream, microBatches, update);
     for (let turn = work.next(); ; turn = work.next()) if (turn.done) return turn.value;
@@ -80,22 +87,24 @@ export class TrainingSteps<Batch> implements Disposable {
 
   /** The same in turns, one after every micro-batch. */
   *beginInTurns(stream: BatchStream<Batch>, microBatches: number, update: Update): Turns<StepUnderWay> {
+    if (this.#divergence) throw this.#divergence;
     const { lossScale = 1 } = update;
-    const { engine, parameters, grid, countTerms } = this.#task;
+    const { engine, parameters, grid } = this.#task;
     const watched = <Result>(name: PhaseName, body: () => Result): Result => phase(engine.observer, name, body);
-    const batches = watched('data', () => Array.from({ length: microBatches }, () => stream.next()));
+    const batches = watched('data', () =>
+      this.#microBatches.prepare(Array.from({ length: microBatches }, () => stream.next())),
+    );
     watched('clear gradients', () => parameters.clearGradients());
-    // The divisor is known before the first backward pass, so the mean does not depend on how the batch is cut.
-    const own = batches.reduce((sum, batch) => sum + countTerms(batch), 0);
-    const terms = Math.max(1, sumOver(grid.data, own));
-    this.#microBatches.scale = lossScale / terms;
+    // the divisor is known before the first backward pass, so the mean does not depend on how the batch is cut
+    const terms = this.#agreeOn(batches);
+    this.#microBatches.beginStep(lossScale / terms);
     const losses: (() => number)[] = [];
     for (const [index, batch] of batches.entries()) {
       losses.push(this.#microBatches.run(batch, index === batches.length - 1));
       yield;
     }
     this.#update.prepare({ ...update, lossScale });
-    this.#work.run('update', () => this.#update.run());
+    this.#work.run('update', () => this.#update.run(this.#microBatches.lossSum));
     const readNorm = this.#update.normLater();
     return {
       settle: () => {
@@ -110,14 +119,31 @@ export class TrainingSteps<Batch> implements Disposable {
     return this.#microBatches.evaluate(batch);
   }
 
+  /** @returns the loss terms of the global batch. What one data rank cannot begin as it was captured, none does. */
+  #agreeOn(batches: readonly MicroBatch<Batch>[]): number {
+    const { grid, countTerms } = this.#task;
+    const own = batches.reduce((sum, { batch }) => sum + countTerms(batch), 0);
+    const alike = this.#microBatches.areAlike(batches);
+    const all = grid.data.size === 1 ? [{ own, alike }] : grid.data.exchange({ own, alike });
+    if (!all.every((rank) => rank.alike)) this.#work.stopCapturing();
+    return Math.max(
+      1,
+      all.reduce((sum, rank) => sum + rank.own, 0),
+    );
+  }
+
   /** All ranks know the same norm, so all come to the same result. */
   #judge(loss: number, gradNorm: number): StepResult {
     const overflowed = !Number.isFinite(gradNorm);
-    if (overflowed) this.#update.uncount();
-    if (Number.isFinite(loss) && (!overflowed || this.#scaled)) return { loss, gradNorm, overflowed };
-    throw new DivergenceError(`training diverged: loss ${loss}, gradient norm ${gradNorm}`, {
-      remedy: `Go on from the last checkpoint with a lower --lr, a longer warm-up or a smaller --clip-grad${rangeAdvice(this.#task)}.`,
-    });
+    const diverged = !Number.isFinite(loss) || (overflowed && !this.#scaled);
+    if (overflowed || diverged || this.#divergence) this.#update.uncount(); // it was not done
+    if (diverged) {
+      this.#divergence ??= new DivergenceError(`training diverged: loss ${loss}, gradient norm ${gradNorm}`, {
+        remedy: `Go on from the last checkpoint with a lower --lr, a longer warm-up or a smaller --clip-grad${rangeAdvice(this.#task)}.`,
+      });
+    }
+    if (this.#divergence) throw this.#divergence;
+    return { loss, gradNorm, overflowed };
   }
 
   [Symbol.dispose](): void {
@@ -125,11 +151,20 @@ export class TrainingSteps<Batch> implements Disposable {
   }
 }
 
-/** Whether all that a step does with other ranks can be recorded: all come to the same answer. */
-function isCapturable({ engine, grid }: Pick<TrainTask<never>, 'engine' | 'grid'>): boolean {
+/** Whether all ranks capture: what one of them begins by itself, the others must not have in a graph. */
+function agreedOnCapture<Batch>({ engine, grid, forwardStep }: TrainTask<Batch>): boolean {
   const groups = [grid.tensor, grid.data].filter(({ size }) => size > 1);
   for (const group of groups) group.prepare(engine);
-  return groups.every(({ capturable }) => capturable);
+  const captures = typeof forwardStep !== 'function' && engine.backend.capture !== undefined;
+  const mine = { engine: engine.name, captures: captures && groups.every(({ capturable }) => capturable) };
+  const ranks = grid.world.size === 1 ? [mine] : grid.world.exchange(mine);
+  const other = ranks.find((rank) => rank.engine !== engine.name);
+  if (other) {
+    throw new UsageError(`one rank computes on ${engine.name}, another on ${other.engine}`, {
+      remedy: 'Give all ranks the same --device.',
+    });
+  }
+  return ranks.every((rank) => rank.captures);
 }
 
 /**

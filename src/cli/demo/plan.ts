@@ -11,7 +11,7 @@ import type { Engine, EngineName } from '../../tensor/engine.ts';
 import { modelOfRun } from '../../train/gpt-architecture.ts';
 import { countLossTerms, gptLossSum } from '../../train/gpt-loss.ts';
 import { modelFlopsPerToken } from '../../train/report/flops.ts';
-import { trainStep } from '../../train/step.ts';
+import { TrainingSteps } from '../../train/step.ts';
 import type { TrainTask } from '../../train/task.ts';
 import type { CorpusLimits } from './corpus.ts';
 
@@ -192,7 +192,8 @@ function measure(
       ...{ validationBatches: () => undefined, testBatches: () => undefined },
       forwardStep: (batch) => gptLossSum(engine, model, batch, true),
     };
-    const step = () => trainStep(task, stream, 1, optimizer, { learningRate: 1e-4, clipGrad: 1 });
+    using training = new TrainingSteps(task, optimizer, false);
+    const step = () => training.begin(stream, 1, { learningRate: 1e-4, clipGrad: 1 }).settle();
     step(); // memory is taken and kernels are loaded now
     const start = performance.now();
     let steps = 0;

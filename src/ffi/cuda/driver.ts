@@ -39,6 +39,7 @@ const signatures = {
   cuStreamBeginCapture_v2: ['pointer', 'int32'],
   cuStreamEndCapture: ['pointer', 'pointer'],
   cuGraphInstantiateWithFlags: ['pointer', 'pointer', 'int64'],
+  cuGraphUpload: ['pointer', 'pointer'],
   cuGraphLaunch: ['pointer', 'pointer'],
   cuGraphDestroy: ['pointer'],
   cuGraphExecDestroy: ['pointer'],

@@ -195,6 +195,8 @@ describeOnEngines('dropout', (engine) => {
     }
     using wrong = Tensor.zeros(engine(), [3], { dtype: 'i32' });
     expect(() => maskOf(engine(), [2, 8], { ...place, firstSample: wrong })).toThrow(EngineError);
+    using float = Tensor.zeros(engine(), [2]);
+    expect(() => maskOf(engine(), [2, 8], { ...place, firstSample: float })).toThrow(EngineError);
   });
 
   it('keeps NaN and infinity where they are not dropped, and removes them where they are', () => {

@@ -11,14 +11,16 @@ describeOnEngines('updateFactors', (engine) => {
     /** The first factor of the update before. */
     readonly before?: number;
     readonly sticky?: number;
+    readonly loss?: number;
   }
-  const run = ({ squares, scale = 1, bound = 0, before = 0, sticky = 0 }: Case) =>
+  const run = ({ squares, scale = 1, bound = 0, before = 0, sticky = 0, loss = 3 }: Case) =>
     engine().scope(() => {
       const parts = Tensor.from(engine(), squares, [squares.length]);
       const rates = Tensor.from(engine(), [scale, bound, 0.25, 3, 0.5], [5]);
       const factors = Tensor.from(engine(), [before, 9, 9, 9], [factorCount]);
       const norm = Tensor.empty(engine(), [1]);
-      updateFactors(engine(), parts, rates, factors, norm, squares.length, sticky);
+      const sum = Tensor.from(engine(), [loss], []);
+      updateFactors(engine(), parts, sum, rates, factors, norm, squares.length, sticky);
       const [first, ...rest] = factors.toArray();
       expect(rest).toEqual([0.25, 3, 0.5]);
       return { norm: norm.item(), first };
@@ -43,6 +45,10 @@ describeOnEngines('updateFactors', (engine) => {
   it.each([Number.NaN, Number.POSITIVE_INFINITY])('stops the update where the norm is %f', (odd) => {
     expect(run({ squares: [1, odd], bound: 1 })).toEqual({ norm: odd, first: Number.NaN });
     expect(run({ squares: [odd] })).toEqual({ norm: odd, first: Number.NaN });
+  });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])('stops the update where the loss is %f', (loss) => {
+    expect(run({ squares: [9, 16], loss })).toEqual({ norm: 5, first: Number.NaN });
   });
 
   it('keeps what was stopped stopped, where asked', () => {

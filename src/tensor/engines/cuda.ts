@@ -123,7 +123,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
     device: staged,
     gpu: { number: device, device: description, address: description.address, stream, streams, nccl: found.nccl },
     run: createLauncher({ driver, stream, device: description, functions, products, memory, synchronous }),
-    capture: captures ? createCapture(driver, stream, staged) : undefined,
+    capture: captures ? createCapture(driver, stream, staged, memory) : undefined,
     [Symbol.dispose]: () => {
       // all of it, also after an error that leaves the device unusable; the last in is the first out
       using parts = new DisposableStack();

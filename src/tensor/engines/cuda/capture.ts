@@ -1,14 +1,27 @@
 /** Captured work: what a stream is given is recorded as a CUDA graph, which the host starts by one call. */
 
 import { EngineError, messageOf } from '../../../base/errors.ts';
-import { type CudaDriver, captureRelaxed } from '../../../ffi/cuda/driver.ts';
+import { type CudaDriver, captureRelaxed, outOfMemory } from '../../../ffi/cuda/driver.ts';
 import { CudaError, Out } from '../../../ffi/cuda/status.ts';
+import type { CachingAllocator } from '../../allocator.ts';
 import type { CapturedWork } from '../../engine.ts';
 import type { StagedMemory } from './memory.ts';
 
-/** Makes `Backend.capture` for a stream. */
-export function createCapture(driver: CudaDriver, stream: bigint, staged: StagedMemory) {
+/**
+ * Makes `Backend.capture` for a stream.
+ *
+ * @param memory gives up unused blocks where the driver has no memory for a graph
+ */
+export function createCapture(driver: CudaDriver, stream: bigint, staged: StagedMemory, memory: CachingAllocator) {
   const out = new Out();
+
+  const instantiate = (graph: bigint): bigint => {
+    driver.cuGraphInstantiateWithFlags(out.place, graph, 0);
+    const executable = out.pointer;
+    driver.cuGraphUpload(executable, stream); // takes its memory now, not when it is started
+    return executable;
+  };
+  const isOutOfMemory = (error: unknown): boolean => error instanceof CudaError && error.status === outOfMemory;
 
   const end = (): bigint => {
     driver.cuStreamEndCapture(stream, out.place);
@@ -43,14 +56,30 @@ export function createCapture(driver: CudaDriver, stream: bigint, staged: Staged
     }
   };
 
+  const instantiateOrSay = (graph: bigint): bigint => {
+    try {
+      return instantiate(graph);
+    } catch (error) {
+      if (!isOutOfMemory(error)) throw error;
+      throw new EngineError(`out of memory for the graph of a step; ${memory.words}`, {
+        cause: error,
+        remedy: 'Use a smaller --micro-batch-size, or run without graphs: MEGATRON_CUDA_GRAPHS=0.',
+      });
+    }
+  };
+
   return (body: () => void): CapturedWork => {
     const graph = record(body);
+    let executable: bigint;
     try {
-      driver.cuGraphInstantiateWithFlags(out.place, graph, 0);
+      executable = instantiate(graph);
+    } catch (error) {
+      if (!isOutOfMemory(error)) throw error;
+      memory.trim();
+      executable = instantiateOrSay(graph);
     } finally {
       driver.cuGraphDestroy(graph);
     }
-    const executable = out.pointer;
     return {
       run: () => driver.cuGraphLaunch(executable, stream),
       [Symbol.dispose]: () => driver.cuGraphExecDestroy(executable),

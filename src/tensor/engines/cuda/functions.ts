@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { EngineError } from '../../../base/errors.ts';
+import { EngineError, messageOf } from '../../../base/errors.ts';
 import { fileError, temporaryBeside } from '../../../base/files.ts';
 import { cacheFolder, findFiles, withIncludes } from '../../../ffi/compile.ts';
 import { type CudaDataType, cudaDataTypes } from '../../../ffi/cuda/cublas-lt.ts';
@@ -67,15 +67,22 @@ export interface FunctionLoaderOptions {
 /**
  * Compiles all kernels for all value types into the cache, before they are needed.
  *
+ * @throws EngineError at the end, with the compiler's words for all that do not compile.
  * @param part of `parts` that share the work, in processes of their own
  */
 export function compileKernels(options: Omit<FunctionLoaderOptions, 'driver'>, part = 0, parts = 1): void {
   const compile = cubinMaker(options);
   const files = new Map([...readSources().values()].map(({ file, text }) => [file, text]));
-  const jobs = [...files].flatMap(([file, text]) =>
-    valueTypes.map((valueType) => (): void => void compile(file, text, valueType)),
-  );
-  for (const [index, job] of jobs.entries()) if (index % parts === part) job();
+  const jobs = [...files].flatMap(([file, text]) => valueTypes.map((valueType) => ({ file, text, valueType })));
+  const failures: string[] = [];
+  for (const { file, text, valueType } of jobs.filter((_, index) => index % parts === part)) {
+    try {
+      compile(file, text, valueType);
+    } catch (error) {
+      failures.push(messageOf(error));
+    }
+  }
+  if (failures.length > 0) throw new EngineError(failures.join('\n'));
 }
 
 export function createFunctionLoader(options: FunctionLoaderOptions): FunctionLoader {
