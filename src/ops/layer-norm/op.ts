@@ -27,16 +27,24 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon = 1e-5
     saved: [x, gamma, mean, rstd],
     forward: (y) => layerNormForward(engine, x, gamma, beta, y, mean, rstd, rows, width, epsilon),
     backward: (dy, gradients) => {
-      using dGamma = Tensor.zeros(engine, [width], { kind: 'workspace' });
-      using dBeta = Tensor.zeros(engine, [width], { kind: 'workspace' });
-      const like = { kind: 'workspace', dtype: x.dtype } as const;
-      using unwanted = gradients.wants(x) ? undefined : Tensor.empty(engine, x.shape, like);
-      const run = (dx: Tensor, accumulate: boolean): void =>
-        layerNormBackward(engine, dy, x, gamma, mean, rstd, dx, dGamma, dBeta, rows, width, accumulate ? 1 : 0);
-      if (unwanted) run(unwanted, false);
-      else gradients.into(x, run);
-      gradients.pass(gamma, dGamma);
-      gradients.pass(beta, dBeta);
+      // the kernel makes all three at once, and adds to those of gamma and beta
+      const intoOrUnwanted = (input: Tensor, write: (destination: Tensor, accumulate: boolean) => void): void => {
+        if (gradients.wants(input)) {
+          gradients.into(input, write);
+          return;
+        }
+        using unwanted = Tensor.empty(engine, input.shape, { kind: 'workspace', dtype: input.dtype });
+        write(unwanted, false);
+      };
+      intoOrUnwanted(gamma, (dGamma, addsToGamma) =>
+        intoOrUnwanted(beta, (dBeta, addsToBeta) =>
+          intoOrUnwanted(x, (dx, accumulate) => {
+            if (!addsToGamma) dGamma.fill(0);
+            if (!addsToBeta) dBeta.fill(0);
+            layerNormBackward(engine, dy, x, gamma, mean, rstd, dx, dGamma, dBeta, rows, width, accumulate ? 1 : 0);
+          }),
+        ),
+      );
     },
   });
 }
