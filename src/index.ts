@@ -60,11 +60,11 @@ export {
   type VocabularySize,
   vocabParallelCrossEntropy,
 } from './parallel/vocabulary.ts';
-export { type Counter, counterWords } from './tensor/counter.ts';
+export { type Counter, counterShape, counterWords } from './tensor/counter.ts';
 export type { Engine } from './tensor/engine.ts';
 export { createEngine, type EngineOptions } from './tensor/engines/select.ts';
 export { Tensor } from './tensor/tensor.ts';
-export type { HostNumbers } from './train/batch-inputs.ts';
+export type { HostNumbers, InputTensors } from './train/batch-inputs.ts';
 export { countLossTerms, gptForward, gptLossSum } from './train/gpt-loss.ts';
 export type { ExitReason, LogRecord, LoopEvents, ValidationRecord } from './train/loop.ts';
 export type { Precision } from './train/precision.ts';

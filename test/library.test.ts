@@ -25,6 +25,7 @@ import {
   type PretrainOptions,
   pretrain,
   type RunIdentity,
+  type StagedForward,
   Tensor,
   weightedSum,
 } from '../src/index.ts';
@@ -127,12 +128,12 @@ const stagedLossSum: ModelForward<Successor, Batch> = {
       weights: { values: new Float32Array(rows).fill(1), shape: [rows] },
       firstSample: { values: counterWords(firstSample), shape: [2], dtype: 'i32' },
     }),
-    forward({ ids, next, weights, firstSample }, training) {
-      if (!ids || !next || !weights || !firstSample) throw new Error('an input is missing');
-      const x = model.norm.forward(model.numbers.forward(ids)); // [rows, 16]
+    forward(inputs, training) {
+      const x = model.norm.forward(model.numbers.forward(inputs.tensor('ids'))); // [rows, 16]
+      const firstSample = inputs.tensor('firstSample');
       const dropout = { probability: training ? 0.2 : 0, seed: 5, site: 0, firstSample };
       const y = biasDropoutAdd(model.hidden.forwardGelu(x, 'erf'), undefined, x, dropout);
-      return weightedSum(crossEntropy(model.output.forward(y), next), weights);
+      return weightedSum(crossEntropy(model.output.forward(y), inputs.tensor('next')), inputs.tensor('weights'));
     },
   }),
 };
@@ -192,6 +193,21 @@ describe('pretrain with a model of a user’s own', () => {
     const options = { evalInterval: 4, evalIters: 2 };
     const { losses } = await train(options);
     expect(await train(options, { forward: stagedLossSum })).toMatchObject({ losses });
+  });
+
+  it('says what is wrong with a forward step in two parts', async () => {
+    const { of } = stagedLossSum as { of(model: Successor): StagedForward<Batch> };
+    const changed = (change: Partial<StagedForward<Batch>>) =>
+      train({}, { forward: { of: (model) => ({ ...of(model), ...change }) } });
+    const short = { ids: { values: [1, 2, 3], shape: [rows], dtype: 'i32' } } as const;
+    await expect(changed({ inputs: () => short })).rejects.toThrow(/input ids: 3 values do not fill \[8\]/);
+    await expect(changed({ forward: (inputs) => inputs.tensor('id') })).rejects.toThrow(
+      /asks for an input id, and the batch has ids, next, weights, firstSample/,
+    );
+    const wrong = of as unknown as ModelForward<Successor, Batch>;
+    await expect(train({}, { forward: wrong })).rejects.toThrow(/forward step returned no tensor/);
+    const bare = of(new Successor()) as unknown as ModelForward<Successor, Batch>;
+    await expect(train({}, { forward: bare })).rejects.toThrow(/neither a function nor has `of`/);
   });
 
   it('tells what happens, in order', async () => {

@@ -31,14 +31,10 @@ export const gptForward = (model: GptModel): StagedForward<MicroBatch, InputName
     };
   },
   forward(inputs, training) {
-    const given = (name: InputName): Tensor => {
-      const tensor = inputs[name];
-      if (!tensor) throw new TypeError(`a batch has no ${name}`);
-      return tensor;
-    };
-    const state = { training, firstSample: given('firstSample'), firstKey: inputs.firstKey };
-    using losses = model.tokenLosses(given('tokens'), given('positions'), given('labels'), state); // [b, s]
-    return weightedSum(losses, given('mask'));
+    const [tokens, positions, labels] = [inputs.tensor('tokens'), inputs.tensor('positions'), inputs.tensor('labels')];
+    const state = { training, firstSample: inputs.tensor('firstSample'), firstKey: inputs.optional('firstKey') };
+    using losses = model.tokenLosses(tokens, positions, labels, state); // [b, s]
+    return weightedSum(losses, inputs.tensor('mask'));
   },
 });
 

@@ -70,7 +70,7 @@ export class MicroBatches<Batch> implements Disposable {
     } else if (numbers) {
       this.#inputs.write(numbers);
       const name = isLast && this.#reducer.isNeeded ? 'passes and sums' : 'passes';
-      this.#work.run(name, () => this.#passes(() => forwardStep.forward(this.#inputs.tensors, true), isLast));
+      this.#work.run(name, () => this.#passes(() => forwardStep.forward(this.#inputs, true), isLast));
     }
     return this.#loss.itemLater();
   }
@@ -83,7 +83,7 @@ export class MicroBatches<Batch> implements Disposable {
       const numbers = forwardStep.inputs(batch);
       if (!this.#inputs.fits(numbers)) return forwardBatch(engine, forwardStep, batch, false);
       this.#inputs.write(numbers);
-      return forwardStep.forward(this.#inputs.tensors, false);
+      return forwardStep.forward(this.#inputs, false);
     };
     return this.#work.borrow(() => engine.withoutRecording(() => engine.scope(() => forward().item())));
   }

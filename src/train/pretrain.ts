@@ -1,5 +1,6 @@
 /** `pretrain(modelProvider, datasetProvider, forwardStep)`: Megatron's driver, for any model made of our parameters. */
 
+import { UsageError } from '../base/errors.ts';
 import {
   type Attachment,
   type Checkpoint,
@@ -11,12 +12,12 @@ import { AdamW, type AdamWOptions } from '../optim/adamw.ts';
 import { type RankGrid, soloGrid } from '../parallel/grid.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import type { Engine } from '../tensor/engine.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { Tensor } from '../tensor/tensor.ts';
 import { type ExitReason, type LoopEvents, type LoopOptions, trainLoop } from './loop.ts';
 import { fullPrecision, type Precision, precisionRecord, savedLossScale } from './precision.ts';
 import { newProgress } from './progress.ts';
 import { refuseToMixRuns } from './save-folder.ts';
-import type { BatchStream, StagedForward, TrainTask } from './task.ts';
+import type { BatchStream, ForwardStep, StagedForward, TrainTask } from './task.ts';
 import { loadTraining, saveTraining } from './training-checkpoint.ts';
 
 /** A model as the driver sees it. */
@@ -87,13 +88,31 @@ export interface PretrainResult<Model> {
   readonly iteration: number;
 }
 
+/** @throws UsageError for what is neither one part nor two. */
+function forwardStepOf<Model, Batch>(given: ModelForward<Model, Batch>, model: Model): ForwardStep<Batch> {
+  const wrong = (what: string): UsageError =>
+    new UsageError(`the forward step ${what}`, {
+      remedy:
+        'Give (batch, model, training) => the sum of the loss, or in two parts { of: (model) => ({ inputs, forward }) }.',
+    });
+  if (typeof given === 'function') {
+    return (batch, training) => {
+      const loss: unknown = given(batch, model, training);
+      if (loss instanceof Tensor) return loss;
+      throw wrong('returned no tensor');
+    };
+  }
+  if (typeof given.of !== 'function') throw wrong('is neither a function nor has `of`');
+  return given.of(model);
+}
+
 /**
  * Trains a model. The engine stays the caller's, the trained model lives in it until its parameters are disposed.
  *
  * @param modelProvider makes the model: declares its parameters and no more
  * @param datasetProvider opens the data
- * @param forwardStep the sum of a batch's loss terms, a scalar []; dropout only where `training`. One in two parts, `inputs` and
- *   `forward`, is recorded by a GPU once and done again at one call: see `StagedForward`.
+ * @param forwardStep the sum of a batch's loss terms, a scalar []; dropout only where `training`. One in two parts,
+ *   `{ of: (model) => ({ inputs, forward }) }`, is recorded by a GPU once and done again at one call: see `StagedForward`.
  * @throws UsageError where the options do not fit each other; CheckpointError when `load` is missing, damaged or of another
  *   model, or `save` holds another run; DivergenceError when the loss is no number. The model's memory is then given back.
  */
@@ -129,10 +148,7 @@ export async function pretrain<Model extends TrainableModel, Batch>(
     validationBatches: (consumed) => datasets.validation?.(consumed),
     testBatches: () => datasets.test?.(),
     countTerms: (batch) => datasets.countTerms(batch),
-    forwardStep:
-      typeof forwardStep === 'function'
-        ? (batch, training) => forwardStep(batch, model, training)
-        : forwardStep.of(model),
+    forwardStep: forwardStepOf(forwardStep, model),
   };
   const events = (grid.world.rank === 0 && options.report?.({ model, iteration: progress.iteration })) || {};
   const loop: LoopOptions = {

@@ -5,7 +5,7 @@ import type { RankGrid } from '../parallel/grid.ts';
 import type { Parameters } from '../parallel/parameters.ts';
 import type { Engine } from '../tensor/engine.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { BatchInputs, type HostNumbers } from './batch-inputs.ts';
+import { BatchInputs, type HostNumbers, type InputTensors } from './batch-inputs.ts';
 
 /** Micro-batches one after another; a data set's `createBatchSource` is one. */
 export interface BatchStream<Batch> {
@@ -19,10 +19,15 @@ export interface BatchStream<Batch> {
  * between the host and the device and does the same for every batch, so a GPU may record it once and do it again.
  */
 export interface StagedForward<Batch, Name extends string = string> {
-  /** Under the same names, with the same types, for every batch. */
+  /** Under the same names, with the same types and shapes, for every batch. */
   inputs(batch: Batch): Readonly<Partial<Record<Name, HostNumbers>>>;
-  /** @returns a scalar [], the sum (not the mean) of the batch's loss terms; dropout only where `training` */
-  forward(inputs: Readonly<Partial<Record<Name, Tensor>>>, training: boolean): Tensor;
+  /**
+   * Numbers that change from batch to batch must come as inputs: what is read from elsewhere is what it was when the step was
+   * recorded. So `DropoutAt.firstSample` is to be an input too (`counterWords`), or every step drops the same.
+   *
+   * @returns a scalar [], the sum (not the mean) of the batch's loss terms; dropout only where `training`
+   */
+  forward(inputs: InputTensors<Name>, training: boolean): Tensor;
 }
 
 /** The forward pass of a batch in one part, which may read what it likes: a scalar [], the sum (not the mean) of its loss terms. */
@@ -35,7 +40,7 @@ export function forwardBatch<Batch>(engine: Engine, step: ForwardStep<Batch>, ba
   if (typeof step === 'function') return step(batch, training);
   using inputs = new BatchInputs(engine);
   inputs.write(step.inputs(batch));
-  return step.forward(inputs.tensors, training);
+  return step.forward(inputs, training);
 }
 
 /** A model and its data on one rank, seen from the training loop. Batches are this rank's share of the data-parallel group's. */

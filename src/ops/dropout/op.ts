@@ -13,7 +13,10 @@ import { biasDropoutAddForward, dropoutApply } from './kernels.ts';
 export interface DropoutAt extends RandomSite {
   /** Share of elements dropped, 0 ≤ p < 1. */
   readonly probability: number;
-  /** Global number, in the whole run, of the sample in the first row. */
+  /**
+   * Global number, in the whole run, of the sample in the first row. Where a step is recorded once and done again, a tensor: a
+   * number would drop the same elements each time.
+   */
   readonly firstSample: Counter;
 }
 
