@@ -67,7 +67,9 @@ async function threadFlagsOf({ command }: Compiler, onSerial?: (notice: string) 
   try {
     await probe;
     return ['-fopenmp'];
-  } catch {
+  } catch (error) {
+    // a signal to the terminal's processes (Ctrl-C) says nothing about OpenMP
+    if ((error as { readonly signal?: string | null }).signal) throw new EngineError(`${command} was interrupted`);
     onSerial?.(
       `${command} has no OpenMP: kernels run on one thread (Debian/Ubuntu: apt-get install libomp-dev, or g++, or set CXX)`,
     );

@@ -1,5 +1,6 @@
 /** The CUDA engine: our kernels compiled by NVRTC for the GPU that is there, matrix products by cuBLASLt, one stream. */
 
+import { existsSync } from 'node:fs';
 import { EngineError, UsageError } from '../../base/errors.ts';
 import { formatBytes } from '../../base/format.ts';
 import { openCublasLt } from '../../ffi/cuda/cublas-lt.ts';
@@ -57,11 +58,23 @@ function checkLibraries(libraries: CudaLibraryPaths): NeededPaths {
   const problem = cudaMissing(libraries);
   const { driver, nvrtc, cublasLt } = libraries;
   if (problem === undefined && driver && nvrtc && cublasLt) return { driver, nvrtc, cublasLt };
+  const named = process.env['MEGATRON_CUDA_LIBRARIES'];
+  const searched = existsSync(named ?? '') ? 'only that folder was searched' : 'there is no such folder';
   throw new EngineError(`the cuda engine cannot run: ${problem}`, {
-    remedy:
-      'The driver comes with the GPU; NVRTC and cuBLASLt with the CUDA toolkit (CUDA_HOME) or with ' +
-      'pip install nvidia-cuda-nvrtc-cu12 nvidia-cublas-cu12. `megatron doctor` shows what was found. Or use --device cpu.',
+    remedy: named
+      ? `MEGATRON_CUDA_LIBRARIES is ${named}: ${searched}. Leave it unset to search everywhere. Or use --device cpu.`
+      : 'The driver comes with the GPU; NVRTC and cuBLASLt with the CUDA toolkit (CUDA_HOME) or with pip install ' +
+        'nvidia-cuda-nvrtc nvidia-cublas (CUDA 13; nvidia-cuda-nvrtc-cu12 nvidia-cublas-cu12 for CUDA 12). ' +
+        '`megatron doctor` shows what was found, docs/cuda.md tells more. Or use --device cpu.',
   });
+}
+
+/** A variable that is 0 or 1, or undefined where it is not set. @throws UsageError where it is something else. */
+function switchOf(name: string): boolean | undefined {
+  const text = process.env[name];
+  if (!text) return undefined;
+  if (text === '0' || text === '1') return text === '1';
+  throw new UsageError(`${name} is ${text}`, { remedy: 'Set it to 0 or 1, or leave it unset.' });
 }
 
 function chosenGpu(given: number | undefined, count: number): number {
@@ -112,10 +125,10 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
     ...{ driver, nvrtc: libraries.nvrtc, architecture: description.architecture, notify },
   });
   const cublasLt = openCublasLt(libraries.cublasLt);
-  const measures = options.measureProducts ?? Boolean(process.env['MEGATRON_CUDA_TUNE']);
+  const measures = options.measureProducts ?? switchOf('MEGATRON_CUDA_TUNE') ?? false;
   const products = createProducts({ cublasLt, driver, stream, measures, notify });
-  const synchronous = Boolean(process.env['MEGATRON_CUDA_SYNC']);
-  const captures = !synchronous && (options.captures ?? process.env['MEGATRON_CUDA_GRAPHS'] !== '0');
+  const synchronous = switchOf('MEGATRON_CUDA_SYNC') ?? false;
+  const captures = (options.captures ?? switchOf('MEGATRON_CUDA_GRAPHS') ?? true) && !synchronous;
   const backend: Backend = {
     name: 'cuda',
     description: describe(description, cublasLt.version),

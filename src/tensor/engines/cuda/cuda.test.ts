@@ -126,6 +126,14 @@ describe.skipIf(noCpuEngine)(`the cuda engine${noCpuEngine ? ` (${noCpuEngine})`
     expect(named.backend.gpu?.number).toBe(0);
   });
 
+  it.each(['MEGATRON_CUDA_SYNC', 'MEGATRON_CUDA_TUNE', 'MEGATRON_CUDA_GRAPHS'])('takes %s as 0 or 1', async (name) => {
+    vi.stubEnv(name, 'yes');
+    await expect(emulated()).rejects.toThrow(new RegExp(`${name} is yes`));
+    vi.stubEnv(name, '0');
+    using engine = await emulated();
+    expect(engine.backend.capture === undefined).toBe(name === 'MEGATRON_CUDA_GRAPHS');
+  });
+
   it('is what auto takes where there is a GPU', async () => {
     vi.stubEnv('MEGATRON_CUDA_LIBRARIES', await emulatedCuda());
     using engine = await createEngine();
