@@ -8,7 +8,7 @@ import { cpSync, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { messageOf } from '../src/base/errors.ts';
+import { MegatronError, messageOf, UsageError } from '../src/base/errors.ts';
 import { findCompiler } from '../src/ffi/compile.ts';
 import { describeDevice, openDriver } from '../src/ffi/cuda/driver.ts';
 import { findCuda } from '../src/ffi/cuda/find.ts';
@@ -16,7 +16,8 @@ import { createCpuEngine } from '../src/tensor/engines/cpu.ts';
 import { compileKernels } from '../src/tensor/engines/cuda/functions.ts';
 import { createCudaEngine } from '../src/tensor/engines/cuda.ts';
 import { runChild } from './child.ts';
-import { gpuBenchmark, type Part, type PartResult } from './gpu-benchmark.ts';
+import { pick } from './gpt-step.ts';
+import { gpuBenchmark, gpuModels, type Part, type PartResult } from './gpu-benchmark.ts';
 import { runPart } from './gpu-parts.ts';
 import { gpuTestFiles, runGpuTests, type TestOutcome } from './gpu-tests.ts';
 import { benchmarkOptions, report } from './measure.ts';
@@ -27,20 +28,45 @@ const say = (line: string): void => void process.stderr.write(`${line}\n`);
 const startedAt = performance.now();
 const minutesGone = (): number => (performance.now() - startedAt) / 60_000;
 
-const options = benchmarkOptions(process.argv.slice(2), {
-  ...{
-    only: 'all',
-    under: '',
-    minutes: '9.5',
-    output: '',
-    files: '',
-    together: '4',
-    'test-seconds': '100',
-    'test-minutes': '4.5',
-  },
-  ...{ models: '1.2b,355m,124m', peers: '1.2b', steps: '12' },
+/** What each option is for; those of the last line are this program's own. */
+const help = `npm run gpu-check -- [options]: the tests that run on the GPU, then the benchmark; see docs/cuda.md
+
+  --only WHAT          correctness or speed; default: all
+  --minutes N          all ends within them; default: 9.5
+  --output FOLDER      keeps the results there, besides bench/results/
+  --files PART         tests of files whose path holds this
+  --together N         test files at a time; default: 4
+  --test-seconds N     of a test file at most; default: 100
+  --test-minutes N     of all tests at most; default: 4.5
+  --under "PROGRAM …"  runs the tests under it: compute-sanitizer --target-processes all
+  --models A,B         of 1.2b, 355m, 124m (all by default), tiny
+  --peers A,B          models that PyTorch trains too, "" for none; default: 1.2b
+  --steps N            measured steps; default: 12
+`;
+
+const defaults = {
+  ...{ only: 'all', under: '', minutes: '9.5', output: '', files: '', together: '4' },
+  ...{ 'test-seconds': '100', 'test-minutes': '4.5', models: '1.2b,355m,124m', peers: '1.2b', steps: '12' },
   ...{ compile: '', part: '' },
-});
+};
+const list = (text: string): string[] => text.split(',').filter((word) => word !== '');
+
+/** @throws UsageError before the GPU is looked for, where an option makes no sense. */
+function readOptions(): typeof defaults {
+  const given = benchmarkOptions(process.argv.slice(2), defaults);
+  if (!['all', 'correctness', 'speed'].includes(given.only)) {
+    throw new UsageError(`--only ${given.only}: choose correctness or speed, or leave it out`);
+  }
+  for (const name of ['minutes', 'together', 'test-seconds', 'test-minutes', 'steps'] as const) {
+    if (!(Number(given[name]) > 0)) throw new UsageError(`--${name} ${given[name]} is no number above 0`);
+  }
+  for (const model of [...list(given.models), ...list(given.peers)]) pick(gpuModels, model, 'model');
+  if (gpuTestFiles(given.files).length === 0)
+    throw new UsageError(`no test that runs on a GPU has ${given.files} in its path`);
+  return given;
+}
+
+let options = defaults;
 
 /** Keeps a result where it does not depend on this process' end. */
 function keep(name: string, result: object): void {
@@ -147,7 +173,6 @@ async function check(): Promise<void> {
     }
   }
   if (options.only === 'correctness') return;
-  const list = (text: string): string[] => text.split(',').filter((word) => word !== '');
   await gpuBenchmark({
     ...{ models: list(options.models), peers: list(options.peers), measure: measurePart, say },
     keep: (name, result) => keep(name, { ...who, ...result }),
@@ -155,10 +180,15 @@ async function check(): Promise<void> {
 }
 
 try {
-  if (options.compile !== '') await compilePart(options.compile);
-  else if (options.part !== '') await runPart(JSON.parse(options.part) as Part, Number(options.steps));
-  else await check();
+  if (process.argv.includes('--help')) process.stdout.write(help);
+  else {
+    options = readOptions();
+    if (options.compile !== '') await compilePart(options.compile);
+    else if (options.part !== '') await runPart(JSON.parse(options.part) as Part, Number(options.steps));
+    else await check();
+  }
 } catch (error) {
-  say(`gpu-check: ${messageOf(error)}`);
-  process.exitCode = 1;
+  const remedy = error instanceof MegatronError ? error.remedy : undefined;
+  say(`gpu-check: ${messageOf(error)}${remedy === undefined ? '' : `\n${remedy}`}`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
 }

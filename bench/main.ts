@@ -1,6 +1,6 @@
 /** `npm run bench -- NAME [options]`: measurements as JSON, on standard output and in bench/results/. */
 
-import { messageOf } from '../src/base/errors.ts';
+import { MegatronError, messageOf } from '../src/base/errors.ts';
 import { gemmBenchmark } from './gemm.ts';
 import { gpuProductsBenchmark } from './gpu-products.ts';
 import { opsBenchmark } from './ops.ts';
@@ -37,7 +37,8 @@ if (benchmark === undefined) {
   try {
     await benchmark.run(args);
   } catch (error) {
-    process.stderr.write(`bench: ${messageOf(error)}\n`);
+    const remedy = error instanceof MegatronError ? error.remedy : undefined;
+    process.stderr.write(`bench: ${messageOf(error)}${remedy === undefined ? '' : `\n${remedy}`}\n`);
     process.exitCode = 1;
   }
 }
