@@ -107,6 +107,8 @@ export interface Backend extends Disposable {
   /** One line for people: library, units, threads. */
   readonly description: string;
   readonly threads: number;
+  /** Whether work goes on after the call that begins it: on a device, unless it waits after every kernel. */
+  readonly goesOn: boolean;
   /** Undefined where tensors lie in memory that JavaScript sees. */
   readonly device?: DeviceMemory;
   /** The GPU that it runs on: its number on this machine, and what launches depend on. */

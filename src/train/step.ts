@@ -72,11 +72,14 @@ export class TrainingSteps<Batch> implements Disposable {
   }
 
   /**
-   * Whether a step may begin before the one before is settled. Not on the CPU, where all is done when `begin` returns; and not with a
-   * loss scale, which follows from the step before, as does the learning rate where that was skipped.
+   * Whether a step may begin before the one before is settled. Not where all is done when `begin` returns, as on the CPU and where
+   * ranks go through the host; and not with a loss scale, which follows from the step before, as does the learning rate where
+   * that was skipped.
    */
   get mayOverlap(): boolean {
-    return this.#task.engine.backend.device !== undefined && !this.#scaled;
+    const { engine, grid } = this.#task;
+    const throughHost = [grid.tensor, grid.data].some(({ deviceWay }) => deviceWay === 'host');
+    return engine.backend.goesOn && !throughHost && !this.#scaled;
   }
 
   /** Begins a step in one go. Collective. @throws DivergenceError where one before has diverged. */

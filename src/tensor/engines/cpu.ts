@@ -96,6 +96,7 @@ export async function createCpuEngine(options: CpuOptions = {}): Promise<Engine>
   const functions = new Map<Kernel, readonly NativeFunction[]>();
   const backend: Backend = {
     name: 'cpu',
+    goesOn: false,
     description: `cpu: C++ kernels, ${matrix.label}, ${bf16Units[unit]}, ${threads} thread${threads === 1 ? '' : 's'}`,
     threads,
     run(kernel, values) {

@@ -131,6 +131,7 @@ export function createCudaEngine(options: CudaOptions = {}): Engine {
   const captures = (options.captures ?? switchOf('MEGATRON_CUDA_GRAPHS') ?? true) && !synchronous;
   const backend: Backend = {
     name: 'cuda',
+    goesOn: !synchronous,
     description: describe(description, cublasLt.version),
     threads: 1,
     device: staged,

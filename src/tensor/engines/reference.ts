@@ -22,6 +22,7 @@ export function createReferenceEngine(floatType: Extract<DType, 'f32' | 'f64'> =
   });
   const backend: Backend = {
     name: 'reference',
+    goesOn: false,
     description: `reference: plain TypeScript, ${floatType === 'f64' ? 'float64' : 'float32'}, one thread`,
     threads: 1,
     run(kernel, values) {
