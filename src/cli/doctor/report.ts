@@ -27,7 +27,7 @@ export function report(findings: Findings): string {
     section('Programs and libraries', components.map(row)),
     section('GPU', [
       ...(gpu.gpus.length === 0
-        ? [['GPU', 'none that nvidia-smi knows']]
+        ? [['GPU', 'none that nvidia-smi knows, where it is there; docs/cuda.md has what a GPU needs']]
         : gpu.gpus.map((line, index) => [`GPU ${index}`, line])),
       ...gpu.components.map(row),
     ]),
