@@ -37,8 +37,9 @@ export function createRankGrid(world: Communicator, tensorParallelSize: number):
   if (size % tensorParallelSize !== 0) {
     const below = Math.floor(size / tensorParallelSize) * tensorParallelSize;
     const nearest = below > 0 ? `${below} or ${below + tensorParallelSize}` : `${tensorParallelSize}`;
-    throw new UsageError(`${size} ranks do not divide into tensor groups of ${tensorParallelSize}`, {
-      remedy: `Start ${nearest} ranks, or choose a --tensor-model-parallel-size that divides ${size}.`,
+    const ranks = size === 1 ? 'one rank does' : `${size} ranks do`;
+    throw new UsageError(`${ranks} not divide into tensor groups of ${tensorParallelSize}`, {
+      remedy: `Start ${nearest} ranks (--nproc-per-node, or mpirun -np), or choose a --tensor-model-parallel-size that divides ${size}.`,
     });
   }
   const model = Math.floor(rank / tensorParallelSize);
