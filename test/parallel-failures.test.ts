@@ -36,7 +36,7 @@ describe('sizes that do not divide are refused before anything starts, with size
     [
       'one rank alone',
       { tensorModelParallelSize: 2 },
-      /1 ranks? do(es)? not divide into tensor groups of 2[\s\S]*Start 2 ranks/,
+      /one rank does not divide into tensor groups of 2[\s\S]*Start 2 ranks/,
     ],
   ])('%s', async (_, options, message) => {
     using folder = temporaryFolder();
