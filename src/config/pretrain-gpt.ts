@@ -121,7 +121,7 @@ function memoryLimitOf({ memoryLimit, microBatchSize }: Options): number | undef
     refuse('--memory-limit has no effect without --micro-batch-size auto', 'Add that, or remove --memory-limit.');
   }
   const bytes = parseBytes(memoryLimit);
-  return bytes !== undefined && bytes > 0
+  return bytes !== undefined && bytes >= 2 ** 20 // less is a unit that was forgotten
     ? bytes
     : refuse(`--memory-limit "${memoryLimit}" is no size`, 'Write it as 12GiB, 12GB or 500MiB.');
 }
