@@ -3,13 +3,11 @@
 import { describe, expect, it } from 'vitest';
 import { describeOnEngines } from '../../test/support/engines.ts';
 import { tinyBatches, tinyModel } from '../../test/support/tiny-gpt.ts';
-import { UsageError } from '../base/errors.ts';
-import { simulatedCommunicator } from '../comm/simulated.ts';
+import { launch } from '../comm/launch.ts';
 import { add } from '../ops/add/op.ts';
 import { AdamW } from '../optim/adamw.ts';
-import { type RankGrid, soloGrid } from '../parallel/grid.ts';
+import { soloGrid } from '../parallel/grid.ts';
 import type { Engine } from '../tensor/engine.ts';
-import { createReferenceEngine } from '../tensor/engines/reference.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { countLossTerms, gptForward } from './gpt-loss.ts';
 import { DivergenceError, TrainingSteps } from './step.ts';
@@ -18,20 +16,19 @@ import { type ForwardStep, forwardBatch, type TrainTask } from './task.ts';
 type Batch = ReturnType<ReturnType<typeof tinyBatches>['next']>;
 
 interface Options {
-  readonly grid?: RankGrid;
   readonly scaled?: boolean;
   readonly change?: (forward: ForwardStep<Batch>) => ForwardStep<Batch>;
 }
 
 /** Steps of a small GPT, with what belongs to them. */
-function setUp(engine: Engine, { grid = soloGrid(), scaled = false, change = (forward) => forward }: Options = {}) {
+function setUp(engine: Engine, { scaled = false, change = (forward) => forward }: Options = {}) {
   using resources = new DisposableStack();
   const model = tinyModel(engine);
   const parameters = resources.use(model.parameters);
   const optimizer = resources.use(new AdamW(parameters, { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0 }));
   const stream = tinyBatches({ microBatchSize: 2, seqLength: 8 }, 'train', 0);
   const task: TrainTask<Batch> = {
-    ...{ engine, parameters, grid, trainBatches: () => stream, countTerms: countLossTerms },
+    ...{ engine, parameters, grid: soloGrid(), trainBatches: () => stream, countTerms: countLossTerms },
     ...{ validationBatches: () => undefined, testBatches: () => undefined, forwardStep: change(gptForward(model)) },
   };
   const steps = resources.use(new TrainingSteps(task, optimizer, scaled));
@@ -93,13 +90,15 @@ describeOnEngines('a step that diverges', (engine) => {
   });
 });
 
-describe('steps', () => {
-  it('are refused where ranks compute on other engines', () => {
-    using engine = createReferenceEngine();
-    const world = {
-      ...simulatedCommunicator(0, 2, 'world'),
-      exchange: <Value>(value: Value): Value[] => [value, { ...value, engine: 'cuda' }],
-    };
-    expect(() => setUp(engine, { grid: { ...soloGrid(), world } })).toThrow(UsageError);
+describe('the steps of ranks', () => {
+  const run = (differ: 'name' | 'going on') =>
+    launch<boolean>(2, new URL('../../test/support/ranks/mixed-engines.rank.ts', import.meta.url), { differ });
+
+  it('are refused where ranks compute on other engines', async () => {
+    await expect(run('name')).rejects.toThrow(/one rank computes on (reference|cpu), another on (cpu|reference)/);
+  });
+
+  it('overlap on all ranks or on none', async () => {
+    expect(await run('going on')).toEqual([false, false]);
   });
 });

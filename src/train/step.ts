@@ -48,6 +48,12 @@ export interface Update {
  * once and started by a call each, where the forward step is a staged one and all collectives can be captured too.
  */
 export class TrainingSteps<Batch> implements Disposable {
+  /**
+   * Whether a step may begin before the one before is settled; the same on all ranks. Not where all is done when `begin` returns, as
+   * on the CPU and where ranks go through the host; and not with a loss scale, which follows from the step before, as does the
+   * learning rate where that was skipped.
+   */
+  readonly mayOverlap: boolean;
   readonly #task: TrainTask<Batch>;
   readonly #scaled: boolean;
   readonly #work: RepeatedWork;
@@ -66,20 +72,11 @@ export class TrainingSteps<Batch> implements Disposable {
     const { engine, parameters, grid } = task;
     this.#task = task;
     this.#scaled = scaled;
-    this.#work = new RepeatedWork(engine, agreedOnCapture(task));
+    const { captures, overlaps } = agree(task);
+    this.mayOverlap = overlaps && !scaled;
+    this.#work = new RepeatedWork(engine, captures);
     this.#microBatches = new MicroBatches(task, this.#work);
     this.#update = new ClippedUpdate(parameters, optimizer, grid, !scaled);
-  }
-
-  /**
-   * Whether a step may begin before the one before is settled. Not where all is done when `begin` returns, as on the CPU and where
-   * ranks go through the host; and not with a loss scale, which follows from the step before, as does the learning rate where
-   * that was skipped.
-   */
-  get mayOverlap(): boolean {
-    const { engine, grid } = this.#task;
-    const throughHost = [grid.tensor, grid.data].some(({ deviceWay }) => deviceWay === 'host');
-    return engine.backend.goesOn && !throughHost && !this.#scaled;
   }
 
   /** Begins a step in one go. Collective. @throws DivergenceError where one before has diverged. */
@@ -111,8 +108,12 @@ export class TrainingSteps<Batch> implements Disposable {
     const readNorm = this.#update.normLater();
     return {
       settle: () => {
-        const total = losses.reduce((sum, read) => sum + read(), 0);
-        return this.#judge(sumOver(grid.data, total) / terms, readNorm());
+        const total = sumOver(
+          grid.data,
+          losses.reduce((sum, read) => sum + read(), 0),
+        );
+        // the update was not done where float32 could not hold the sum
+        return this.#judge((Number.isFinite(Math.fround(total)) ? total : Math.fround(total)) / terms, readNorm());
       },
     };
   }
@@ -127,12 +128,8 @@ export class TrainingSteps<Batch> implements Disposable {
     const { grid, countTerms } = this.#task;
     const own = batches.reduce((sum, { batch }) => sum + countTerms(batch), 0);
     const alike = this.#microBatches.areAlike(batches);
-    const all = grid.data.size === 1 ? [{ own, alike }] : grid.data.exchange({ own, alike });
-    if (!all.every((rank) => rank.alike)) this.#work.stopCapturing();
-    return Math.max(
-      1,
-      all.reduce((sum, rank) => sum + rank.own, 0),
-    );
+    if (!(grid.data.size === 1 ? [alike] : grid.data.exchange(alike)).every(Boolean)) this.#work.stopCapturing();
+    return Math.max(1, sumOver(grid.data, own));
   }
 
   /** All ranks know the same norm, so all come to the same result. */
@@ -154,20 +151,28 @@ export class TrainingSteps<Batch> implements Disposable {
   }
 }
 
-/** Whether all ranks capture: what one of them begins by itself, the others must not have in a graph. */
-function agreedOnCapture<Batch>({ engine, grid, forwardStep }: TrainTask<Batch>): boolean {
+/**
+ * What all ranks do alike, since a rank that did otherwise would wait for the others for ever: what one of them begins by itself the
+ * others must not have in a graph, and none may begin a step before the others have settled the one before.
+ *
+ * @throws UsageError where ranks compute on other engines.
+ */
+function agree<Batch>({ engine, grid, forwardStep }: TrainTask<Batch>): { captures: boolean; overlaps: boolean } {
   const groups = [grid.tensor, grid.data].filter(({ size }) => size > 1);
-  for (const group of groups) group.prepare(engine);
-  const captures = typeof forwardStep !== 'function' && engine.backend.capture !== undefined;
-  const mine = { engine: engine.name, captures: captures && groups.every(({ capturable }) => capturable) };
-  const ranks = grid.world.size === 1 ? [mine] : grid.world.exchange(mine);
-  const other = ranks.find((rank) => rank.engine !== engine.name);
-  if (other) {
-    throw new UsageError(`one rank computes on ${engine.name}, another on ${other.engine}`, {
+  const ofAll = <Value>(value: Value): Value[] => (grid.world.size === 1 ? [value] : grid.world.exchange(value));
+  const other = ofAll(engine.name).find((name) => name !== engine.name);
+  if (other !== undefined) {
+    throw new UsageError(`one rank computes on ${engine.name}, another on ${other}`, {
       remedy: 'Give all ranks the same --device.',
     });
   }
-  return ranks.every((rank) => rank.captures);
+  for (const group of groups) group.prepare(engine);
+  const canCapture = typeof forwardStep !== 'function' && engine.backend.capture !== undefined;
+  const ranks = ofAll({
+    captures: canCapture && groups.every(({ capturable }) => capturable),
+    overlaps: engine.backend.goesOn && groups.every(({ deviceWay }) => deviceWay !== 'host'),
+  });
+  return { captures: ranks.every(({ captures }) => captures), overlaps: ranks.every(({ overlaps }) => overlaps) };
 }
 
 /**

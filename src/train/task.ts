@@ -19,7 +19,10 @@ export interface BatchStream<Batch> {
  * between the host and the device and does the same for every batch, so a GPU may record it once and do it again.
  */
 export interface StagedForward<Batch, Name extends string = string> {
-  /** Under the same names, with the same types and shapes, for every batch. */
+  /**
+   * Under the same names, with the same types and shapes, for every batch. Called for all batches of a step before the first is
+   * computed: what it returns must stay as it is until then.
+   */
   inputs(batch: Batch): Readonly<Partial<Record<Name, HostNumbers>>>;
   /**
    * Numbers that change from batch to batch must come as inputs: what is read from elsewhere is what it was when the step was

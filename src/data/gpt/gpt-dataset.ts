@@ -112,7 +112,7 @@ function refuseEmpty(name: string, options: GptDatasetOptions, sampleCount: numb
   let tokens = 0;
   for (let i = range.begin; i < range.end; i++) tokens += indexed.sequenceLengths[i] as number;
   const found = `it has ${tokens} tokens in ${sequences} of the data set's ${indexed.sequenceCount} documents`;
-  const remedy = `Give ${split} a larger share (--split 8,2,0, say), use more data, or do without validation: --eval-iters 0.`;
+  const remedy = `Give ${split} a larger share (--split 8,2,0, say), or use more data${split === 'train' ? '' : ', or do without validation: --eval-iters 0'}.`;
   if (tokens === 0) throw new DataError(`the ${name} is empty: ${found}`, { remedy });
   if (sampleCount === undefined && tokens < sequenceLength + 1) {
     throw new DataError(`the ${name} is too short for one sample of ${sequenceLength} + 1 tokens: ${found}`, {

@@ -18,7 +18,12 @@ export function createCapture(driver: CudaDriver, stream: bigint, staged: Staged
   const instantiate = (graph: bigint): bigint => {
     driver.cuGraphInstantiateWithFlags(out.place, graph, 0);
     const executable = out.pointer;
-    driver.cuGraphUpload(executable, stream); // takes its memory now, not when it is started
+    try {
+      driver.cuGraphUpload(executable, stream); // takes its memory now, not when it is started
+    } catch (error) {
+      driver.cuGraphExecDestroy(executable);
+      throw error;
+    }
     return executable;
   };
   const isOutOfMemory = (error: unknown): boolean => error instanceof CudaError && error.status === outOfMemory;
