@@ -9,13 +9,12 @@ import { messageOf } from '../src/base/errors.ts';
 import { attentionBackwardPlan } from '../src/ops/attention/cuda.ts';
 import { attentionBackward, attentionForward } from '../src/ops/attention/kernels.ts';
 import { argumentsOf, type ProblemArguments, problemParameters } from '../src/ops/attention/problem.ts';
-import { castTo } from '../src/ops/cast/kernels.ts';
-import { randomNormal } from '../src/ops/random-normal/kernels.ts';
 import type { Engine } from '../src/tensor/engine.ts';
 import { type CudaOptions, createCudaEngine } from '../src/tensor/engines/cuda.ts';
 import { defineKernel } from '../src/tensor/kernel.ts';
 import { type AttentionVariant, attentionVariants } from '../src/tensor/launch.ts';
 import { Tensor } from '../src/tensor/tensor.ts';
+import { randomMatrix } from '../src/train/profile/limits.ts';
 import { benchmarkOptions, median, report, timed } from './measure.ts';
 
 export interface AttentionSizes {
@@ -71,14 +70,8 @@ type Problem = ReturnType<typeof problemOf>;
 
 /** Inputs, results and gradients of causal attention of fused queries, keys and values [b, s, n, 3, d] of bf16. */
 function problemOf(engine: Engine, batch: number, sequence: number, heads: number, width: number, dropout: number) {
-  const random = (channels: number, stream: number): Tensor => {
-    const rows = batch * sequence;
-    using exact = Tensor.empty(engine, [rows, channels], { kind: 'workspace' });
-    randomNormal(engine, exact, rows, channels, channels, 0, 0, 1, 1234, stream);
-    const values = Tensor.empty(engine, [rows, channels], { dtype: 'bf16', kind: 'workspace' });
-    castTo(engine, exact, values, values.size);
-    return values;
-  };
+  const random = (channels: number, seed: number): Tensor =>
+    randomMatrix(engine, 'bf16', [batch * sequence, channels], seed);
   const channels = heads * width;
   const strides = { batch: sequence * 3 * channels, row: 3 * channels, head: 3 * width };
   return {
@@ -199,7 +192,10 @@ export function attentionBenchmark(
   for (const variant of variants) {
     try {
       using engine = createCudaEngine({ ...cuda, attention: variant });
-      for (const [index, width] of widths.entries()) outcomes[index]?.push(outcomeOf(engine, width));
+      // alone, a variant has nothing to be compared with
+      if (variants.length > 1) {
+        for (const [index, width] of widths.entries()) outcomes[index]?.push(outcomeOf(engine, width));
+      }
       for (const width of widths) {
         for (const sequence of sequences) {
           for (const dropout of dropouts) {

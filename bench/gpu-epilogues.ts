@@ -11,6 +11,7 @@ import { type Choice, chooseFastest, isUnsupported, type StreamTimer } from '../
 import { addressesOf, problemOf, productWorkspaceBytes } from '../src/tensor/engines/cuda/products.ts';
 import type { CudaProduct } from '../src/tensor/launch.ts';
 import { Tensor } from '../src/tensor/tensor.ts';
+import { randomMatrix } from '../src/train/profile/limits.ts';
 
 export type Matrix = Omit<CudaProduct['product'], 'accumulate'>;
 
@@ -23,15 +24,8 @@ export interface Bench {
   readonly candidates: number;
 }
 
-/** Normal random numbers: a GPU multiplies zeros, or a number repeated, at less power and so faster. */
-export function random(engine: Engine, shape: readonly [number, number], deviation: number): Tensor {
-  const [rows, columns] = shape;
-  const values = Tensor.empty(engine, shape, { dtype: 'bf16', kind: 'workspace' });
-  using floats = Tensor.empty(engine, shape, { kind: 'workspace' });
-  randomNormal(engine, floats, rows, columns, columns, 0, 0, deviation, 1234, rows + columns);
-  castTo(engine, floats, values, values.size);
-  return values;
-}
+export const random = (engine: Engine, shape: readonly [number, number], deviation: number): Tensor =>
+  randomMatrix(engine, 'bf16', shape, shape[0] + shape[1], deviation);
 
 export const empty = (engine: Engine, shape: readonly number[], dtype: 'bf16' | 'f32' = 'bf16'): Tensor =>
   Tensor.zeros(engine, shape, { dtype, kind: 'workspace' });

@@ -3,37 +3,22 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { findCompiler } from '../src/ffi/compile.ts';
 import { type CudaDriver, openDriver } from '../src/ffi/cuda/driver.ts';
-import { bindChecked, Out } from '../src/ffi/cuda/status.ts';
-import { openLibrary, viewMemory } from '../src/ffi/native.ts';
+import { Out } from '../src/ffi/cuda/status.ts';
+import { viewMemory } from '../src/ffi/native.ts';
 import { buildCudaEmulator } from './support/cuda-emulator/library.ts';
 
 const compiler = await findCompiler();
 const poison = 0xff;
 
-const openCaptures = (path: string) =>
-  bindChecked(
-    openLibrary(path),
-    {
-      cuStreamBeginCapture_v2: ['pointer', 'int32'],
-      cuStreamEndCapture: ['pointer', 'pointer'],
-      cuGraphInstantiateWithFlags: ['pointer', 'pointer', 'int64'],
-      cuGraphLaunch: ['pointer', 'pointer'],
-    },
-    (status) => ({ name: `status ${status}`, words: '' }),
-  );
-
 describe.skipIf(!compiler)('streams of the software CUDA', () => {
   const out = new Out();
   let driver: CudaDriver;
-  let captures: ReturnType<typeof openCaptures>;
   let [first, second, event] = [0n, 0n, 0n];
   let [a, b] = [0n, 0n];
 
   beforeAll(async () => {
     if (!compiler) return;
-    const path = `${await buildCudaEmulator(compiler)}/libcuda.so.1`;
-    driver = openDriver(path);
-    captures = openCaptures(path);
+    driver = openDriver(`${await buildCudaEmulator(compiler)}/libcuda.so.1`);
     driver.cuDevicePrimaryCtxRetain(out.place, 0);
     driver.cuCtxSetCurrent(out.pointer);
   });
@@ -95,18 +80,18 @@ describe.skipIf(!compiler)('streams of the software CUDA', () => {
 
   it('give a graph what they get while they capture, and that of streams that join', () => {
     const back = made(() => driver.cuEventCreate(out.place, 2));
-    captures.cuStreamBeginCapture_v2(first, 2);
+    driver.cuStreamBeginCapture_v2(first, 2);
     fill(a, 3, first);
     driver.cuEventRecord(event, first);
     driver.cuStreamWaitEvent(second, event, 0);
     copy(second);
     driver.cuEventRecord(back, second);
     driver.cuStreamWaitEvent(first, back, 0);
-    captures.cuStreamEndCapture(first, out.place);
+    driver.cuStreamEndCapture(first, out.place);
     driver.cuStreamSynchronize(second);
     expect([byteAt(a), byteAt(b)]).toEqual([poison, poison]);
-    captures.cuGraphInstantiateWithFlags(out.place, out.pointer, 0);
-    captures.cuGraphLaunch(out.pointer, first);
+    driver.cuGraphInstantiateWithFlags(out.place, out.pointer, 0);
+    driver.cuGraphLaunch(out.pointer, first);
     driver.cuStreamSynchronize(first);
     expect([byteAt(a), byteAt(b)]).toEqual([3, 3]);
   });
@@ -114,13 +99,13 @@ describe.skipIf(!compiler)('streams of the software CUDA', () => {
   it('hold captures to the rules: no waits of the host, none for the past, and all streams come back', () => {
     const past = made(() => driver.cuEventCreate(out.place, 2));
     driver.cuEventRecord(past, second);
-    captures.cuStreamBeginCapture_v2(first, 2);
+    driver.cuStreamBeginCapture_v2(first, 2);
     expect(() => driver.cuStreamSynchronize(first)).toThrow(/900/);
     expect(() => driver.cuStreamWaitEvent(first, past, 0)).toThrow(/905/);
     driver.cuEventRecord(event, first);
     expect(() => driver.cuEventSynchronize(event)).toThrow(/907/);
     driver.cuStreamWaitEvent(second, event, 0);
     copy(second);
-    expect(() => captures.cuStreamEndCapture(first, out.place)).toThrow(/904/);
+    expect(() => driver.cuStreamEndCapture(first, out.place)).toThrow(/904/);
   });
 });

@@ -192,8 +192,7 @@ class Gradients implements GradientSink, Disposable {
     for (const [leaf, gradient] of this.#pending) {
       if (leaf.holders === 0) continue; // nobody could ever free it
       const owned = this.#owned(leaf, gradient);
-      leaf.grad = owned.view(leaf.shape);
-      this.#engine.forget(leaf.grad);
+      leaf.grad = owned.view(leaf.shape).outliveScope();
     }
   }
 

@@ -33,14 +33,9 @@ export class KeyValueCache implements Disposable {
     const shape = [batch, capacity, heads, width];
     this.capacity = capacity;
     this.#layers = Array.from({ length: layers }, () => ({
-      keys: Tensor.empty(engine, shape, { kind: 'workspace', dtype }),
-      values: Tensor.empty(engine, shape, { kind: 'workspace', dtype }),
+      keys: Tensor.empty(engine, shape, { kind: 'workspace', dtype }).outliveScope(),
+      values: Tensor.empty(engine, shape, { kind: 'workspace', dtype }).outliveScope(),
     }));
-    for (const { keys, values } of this.#layers) {
-      // a cache outlives the scopes of single steps
-      engine.forget(keys);
-      engine.forget(values);
-    }
   }
 
   /** Positions filled so far. */

@@ -46,11 +46,7 @@ export class ClippedUpdate implements Disposable {
     this.#squares = gradientSquares(parameters, tensor);
     this.#stops = stops;
     const { engine } = this.#squares.squares;
-    const zeros = (size: number): Tensor => {
-      const tensor = Tensor.zeros(engine, [size], { kind: 'workspace' });
-      engine.forget(tensor); // outlives any scope
-      return tensor;
-    };
+    const zeros = (size: number): Tensor => Tensor.zeros(engine, [size], { kind: 'workspace' }).outliveScope();
     [this.#rates, this.#factors, this.#norm] = [zeros(rateCount), zeros(factorCount), zeros(1)];
   }
 

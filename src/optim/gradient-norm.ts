@@ -28,7 +28,7 @@ export function gradientSquares(parameters: Parameters, group?: Communicator): G
   const places = groups.map((_, index) => squares.view([1], index));
   const split = groups.filter((one) => one.split).length;
   const ours = squares.view([split]);
-  for (const tensor of [squares, ours, ...places]) engine.forget(tensor); // they outlive any scope
+  for (const tensor of [squares, ours, ...places]) tensor.outliveScope();
   return {
     squares,
     measure() {

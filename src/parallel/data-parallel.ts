@@ -75,8 +75,7 @@ function cutBuckets(parameters: Parameters, bucketSize: number): Bucket[] {
       const [member, start] = [members[i], starts[i] ?? 0];
       if (member) leaves.add(member.value);
       if (end - start < bucketSize && i > 0) continue;
-      const view = gradients.view([end - start], start);
-      gradients.engine.forget(view); // lives as long as the reducer
+      const view = gradients.view([end - start], start).outliveScope();
       buckets.push({ gradients: view, leaves, missing: 0 });
       end = start;
       leaves = new Set();

@@ -15,6 +15,9 @@ export const counterShape = [2] as const;
 /** The words of a counter, as tensors hold them. */
 export const counterWords = (value: number): [low: number, high: number] => [value | 0, Math.floor(value / 2 ** 32)];
 
+/** The number whose `counterWords` these are. */
+export const wordsCounter = (low: number, high: number): number => (high >>> 0) * 2 ** 32 + (low >>> 0);
+
 /** A counter in an engine's memory. */
 export const counterTensor = (engine: Engine, value: number): Tensor =>
   Tensor.from(engine, counterWords(value), counterShape, { dtype: 'i32', kind: 'workspace' });
@@ -26,7 +29,7 @@ export function counterValue(counter: Counter): number {
     throw new EngineError(`a counter is an int32 tensor [2], not ${counter.dtype} [${counter.shape.join(', ')}]`);
   }
   const [low = 0, high = 0] = counter.read();
-  return (high >>> 0) * 2 ** 32 + (low >>> 0);
+  return wordsCounter(low, high);
 }
 
 export const isCounterTensor = ({ dtype, size }: Tensor): boolean => dtype === 'i32' && size === 2;

@@ -258,6 +258,12 @@ export class Tensor implements Disposable {
     return this.#storage === other.#storage;
   }
 
+  /** Takes the tensor out of the scope that it was made in: it lives until its maker disposes of it. @returns the tensor */
+  outliveScope(): this {
+    this.engine.forget(this);
+    return this;
+  }
+
   /** Gives up the maker's hold; calling it twice is harmless. */
   [Symbol.dispose](): void {
     if (!this.#held) return;

@@ -69,9 +69,7 @@ export class BatchInputs implements InputTensors, Disposable {
   }
 
   #newTensor({ shape, dtype = this.#engine.floatType }: HostNumbers): Tensor {
-    const tensor = Tensor.empty(this.#engine, shape, { dtype });
-    this.#engine.forget(tensor); // outlives any scope
-    return tensor;
+    return Tensor.empty(this.#engine, shape, { dtype }).outliveScope();
   }
 
   [Symbol.dispose](): void {

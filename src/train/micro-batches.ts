@@ -33,11 +33,7 @@ export class MicroBatches<Batch> implements Disposable {
     this.#work = work;
     this.#reducer = new GradientReducer(parameters, grid.data);
     this.#inputs = new BatchInputs(engine);
-    const scalar = (): Tensor => {
-      const tensor = Tensor.zeros(engine, [], { kind: 'workspace' });
-      engine.forget(tensor); // outlives any scope
-      return tensor;
-    };
+    const scalar = (): Tensor => Tensor.zeros(engine, [], { kind: 'workspace' }).outliveScope();
     [this.#scale, this.#loss, this.lossSum] = [scalar(), scalar(), scalar()];
   }
 

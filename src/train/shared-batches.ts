@@ -2,6 +2,7 @@
 
 import type { Communicator } from '../comm/communicator.ts';
 import type { MicroBatch } from '../data/gpt/batches.ts';
+import { counterWords, wordsCounter } from '../tensor/counter.ts';
 import type { Engine } from '../tensor/engine.ts';
 import { createReferenceEngine } from '../tensor/engines/reference.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -46,7 +47,7 @@ export function shareBatches(options: SharedBatchOptions): BatchStream<MicroBatc
         ...{ microBatchSize, seqLength, tokens: field(0), labels: field(1), positionIds: field(2) },
         lossMask: Float32Array.from(field(3)),
         firstKey: hasFirstKey ? field(4) : undefined,
-        firstSample: ((data[fields * length + 1] ?? 0) >>> 0) * 2 ** 32 + ((data[fields * length] ?? 0) >>> 0),
+        firstSample: wordsCounter(data[fields * length] ?? 0, data[fields * length + 1] ?? 0),
       };
     },
   };
@@ -59,7 +60,6 @@ function pack(batch: MicroBatch, length: number): Int32Array {
   parts.forEach((part, index) => {
     data.set(part, index * length);
   });
-  data[parts.length * length] = firstSample | 0;
-  data[parts.length * length + 1] = Math.floor(firstSample / 2 ** 32);
+  data.set(counterWords(firstSample), parts.length * length);
   return data;
 }

@@ -2,7 +2,7 @@
 
 import { MegatronError, UsageError } from '../base/errors.ts';
 import type { AdamW } from '../optim/adamw.ts';
-import { ClippedUpdate } from '../optim/clipped-update.ts';
+import { ClippedUpdate, type UpdateOptions } from '../optim/clipped-update.ts';
 import { sumOver } from '../parallel/scalars.ts';
 import { type PhaseName, phase } from '../tensor/observer.ts';
 import { type MicroBatch, MicroBatches } from './micro-batches.ts';
@@ -35,10 +35,7 @@ export interface StepUnderWay {
   settle(): StepResult;
 }
 
-export interface Update {
-  readonly learningRate: number;
-  /** 0 for no clipping. */
-  readonly clipGrad: number;
+export interface Update extends Omit<UpdateOptions, 'lossScale'> {
   /** Multiplies the loss; gradients that overflow are then the scale's fault, and no divergence. */
   readonly lossScale?: number | undefined;
 }

@@ -2,10 +2,10 @@
 
 import type { CudaDevice, CudaStep } from '../../tensor/launch.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { blockThreads, i64, scratch } from '../native/cuda/plan.ts';
+import { blockThreads, i64, scratch, sharingBlocks } from '../native/cuda/plan.ts';
 
 export function embeddingBackwardPlan(
-  { multiprocessors }: CudaDevice,
+  device: CudaDevice,
   ids: Tensor,
   dy: Tensor,
   dTable: Tensor,
@@ -14,16 +14,13 @@ export function embeddingBackwardPlan(
   first: number,
   entries: number,
 ): readonly CudaStep[] {
-  const blocks = (threads: number): readonly [number] => [
-    Math.min(8 * multiprocessors, Math.ceil(threads / blockThreads)),
-  ];
   return [
     {
-      ...{ function: 'embedding_forget_rows', grid: blocks(entries), block: blockThreads },
+      ...{ function: 'embedding_forget_rows', grid: [sharingBlocks(entries, device)], block: blockThreads },
       ...{ arguments: [scratch, i64(entries)], workspace: 4 * entries },
     },
     {
-      ...{ function: 'embedding_find_rows', grid: blocks(rows), block: blockThreads },
+      ...{ function: 'embedding_find_rows', grid: [sharingBlocks(rows, device)], block: blockThreads },
       arguments: [ids, scratch, i64(rows), i64(first), i64(entries)],
     },
     {

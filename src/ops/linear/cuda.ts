@@ -4,7 +4,15 @@ import { isHalf } from '../../tensor/dtype.ts';
 import type { CudaDevice, CudaLaunch, CudaStep } from '../../tensor/launch.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { geluForms } from '../gelu/kernels.ts';
-import { addPartialSums, blockThreads, i64, partsOfRows, scratch, sumByParts } from '../native/cuda/plan.ts';
+import {
+  addPartialSums,
+  blockThreads,
+  i64,
+  partsOfRows,
+  scratch,
+  sharingBlocks,
+  sumByParts,
+} from '../native/cuda/plan.ts';
 
 export function linearForwardPlan(
   device: CudaDevice,
@@ -46,8 +54,7 @@ function rounded(bias: Tensor, device: CudaDevice): CudaLaunch {
 }
 
 /** Blocks of a launch over numbers that threads take in packs of 8. */
-const blocksFor = (size: number, device: CudaDevice): number =>
-  Math.max(1, Math.min(8 * device.multiprocessors, Math.ceil(size / (8 * blockThreads))));
+const blocksFor = (size: number, device: CudaDevice): number => sharingBlocks(size / 8, device);
 
 export function productGeluSlopePlan(
   device: CudaDevice,

@@ -48,23 +48,27 @@ export function measureBandwidth(engine: Engine): number {
 /** Large enough that the hardware decides; the plain-TypeScript engine gets what it does in a fraction of a second. */
 export const matrixSizes: Readonly<Record<Engine['name'], number>> = { cpu: 1024, cuda: 4096, reference: 192 };
 
-function randomMatrix(engine: Engine, dtype: DType, size: number, seed: number): Tensor {
-  const wide = Tensor.empty(engine, [size, size], { kind: 'workspace' });
-  randomNormal(engine, wide, size, size, size, 0, 0, 1, seed, 0);
+/** Normal random numbers [rows, columns]: a GPU multiplies zeros, or a number repeated, at less power and so faster. */
+export function randomMatrix(
+  engine: Engine,
+  dtype: DType,
+  [rows, columns]: readonly [rows: number, columns: number],
+  seed: number,
+  deviation = 1,
+): Tensor {
+  const wide = Tensor.empty(engine, [rows, columns], { kind: 'workspace' });
+  randomNormal(engine, wide, rows, columns, columns, 0, 0, deviation, seed, 0);
   if (dtype === wide.dtype) return wide;
   using numbers = wide;
-  const matrix = Tensor.empty(engine, [size, size], { dtype, kind: 'workspace' });
+  const matrix = Tensor.empty(engine, [rows, columns], { dtype, kind: 'workspace' });
   castTo(engine, numbers, matrix, matrix.size);
   return matrix;
 }
 
-/**
- * FLOP/s of c = a·bᵀ, a linear layer's product, of square matrices. Their numbers differ: on zeros or ones a GPU, which has more
- * power to spare then, is faster than it will ever be on real ones.
- */
+/** FLOP/s of c = a·bᵀ, a linear layer's product, of square matrices of random numbers. */
 export function measureMatrixRate(engine: Engine, dtype: DType, size = matrixSizes[engine.name]): number {
-  using a = randomMatrix(engine, dtype, size, 1);
-  using b = randomMatrix(engine, dtype, size, 2);
+  using a = randomMatrix(engine, dtype, [size, size], 1);
+  using b = randomMatrix(engine, dtype, [size, size], 2);
   using c = Tensor.empty(engine, [size, size], { dtype, kind: 'workspace' });
   return (2 * size ** 3) / bestSeconds(engine, () => matrixProduct(engine, a, b, c, size, size, size, 0, 1, 0));
 }

@@ -1,12 +1,16 @@
 /** What launch plans have in common. */
 
-import type { CudaArgument, CudaLaunch } from '../../../tensor/launch.ts';
+import type { CudaArgument, CudaDevice, CudaLaunch } from '../../../tensor/launch.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 
 /** Threads of a block where nothing speaks for another number. */
 export const blockThreads = 256;
 
 export const i64 = (number: number): CudaArgument => ({ i64: number });
+
+/** Blocks whose threads share `items` among them and step on by the grid: enough to fill the device, no more than have work. */
+export const sharingBlocks = (items: number, { multiprocessors }: CudaDevice): number =>
+  Math.max(1, Math.min(8 * multiprocessors, Math.ceil(items / blockThreads)));
 
 /** The first byte of a plan's scratch memory. */
 export const scratch: CudaArgument = { workspace: 0 };
